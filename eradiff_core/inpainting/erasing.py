@@ -1,0 +1,99 @@
+"""Erase the holes of a picture one crop after another, whatever the method that fills them.
+
+A method gives ``fill(view, hole)``: the crop as the model sees it and its hole in, the crop with the hole filled
+out.  Everything around it is the same for every method and stands here: masks, crops, colour, the seam.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eradiff_core.inpainting.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
+from eradiff_core.inpainting.masks import as_mask, feather
+from eradiff_core.inpainting.shapes import Float
+
+BAND_PX = 16  # at the model's resolution: where fill and picture are compared for colour
+GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size
+
+Fill = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Float[Tensor, "1 3 h w"]]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """The pictures without their objects, where they differ from the given ones, and the crops that were worked on."""
+
+    image: Float[Tensor, "b 3 h w"]
+    changed: Float[Tensor, "b 1 h w"]
+    crops: tuple[Crop, ...]
+
+
+def erase_holes(image: Tensor, mask: Tensor, fill: Fill, *, resolution: int, grow_px: float, context: float) -> Erased:
+    """Fill the hole of each picture; every pixel beyond the grown hole comes back bit-exact.
+
+    image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: any of ComfyUI's shapes, 1 where to erase, one for all pictures or
+    one each.  An empty mask gives the picture back.  ``grow_px`` widens the hole (in pixels of a 512 px crop), and the
+    seam is blended inside that ring.  ``context`` is how much of the surroundings to see, as a fraction of the hole.
+    Raises ValueError for a picture or a mask that does not fit, before anything is sampled.
+    """
+    check_picture(image)
+    mask = as_mask(mask, *image.shape[-2:], frames=len(image)).to(image.device)
+    plans = [plan(one, resolution, grow_px, context) for one in mask]
+    results = [_erase_one(one[None], plans[i % len(plans)], fill) for i, one in enumerate(image)]
+    images, changed = zip(*results, strict=True)
+    crops = tuple(patch.crop for i in range(len(image)) for patch in plans[i % len(plans)])
+    return Erased(torch.cat(images), torch.cat(changed), crops)
+
+
+def check_picture(image: Tensor) -> None:
+    """Raise ValueError unless the picture is a batch of RGB with finite numbers."""
+    if image.ndim != 4 or image.shape[1] != 3:
+        channels = image.shape[1] if image.ndim == 4 else list(image.shape)
+        raise ValueError(f"image must have 3 channels (RGB), got {channels}.")
+    if not bool(image.isfinite().all()):
+        raise ValueError("image must hold finite numbers only, got NaN or infinity.")
+
+
+def plan(mask: Float[Tensor, "1 h w"], resolution: int, grow_px: float, context: float) -> list[Patch]:
+    """The patches of one picture's hole, grown.  Raises ValueError where nothing would be left to look at."""
+    if bool(mask.all()):
+        raise ValueError("mask must leave some of the picture to look at, got one that covers all of it.")
+    patches = plan_patches(mask[None], resolution, context, margin_px=ceil(2 * grow_px) + 8)
+    patches = [Patch(patch.crop, feather(patch.blend, ring_px(patch.crop, grow_px))) for patch in patches]
+    if any(bool(crop_mask(patch.hole, patch.crop).all()) for patch in patches):
+        raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
+    return patches
+
+
+def ring_px(crop: Crop, grow_px: float) -> float:
+    """``grow_px`` is meant for a 512 px crop: a larger crop gets a ring as much wider, a smaller one the same."""
+    side = (crop.height * crop.width) ** 0.5
+    return grow_px * max(1.0, side / GROWN_AT_PX)
+
+
+def _erase_one(image: Float[Tensor, "1 3 h w"], patches: list[Patch], fill: Fill) -> tuple[Tensor, Tensor]:
+    changed = image.new_zeros(1, 1, *image.shape[-2:])
+    for i, patch in enumerate(patches):
+        # objects that still await their turn are hole here too: nothing is painted from them
+        waiting = torch.stack([other.hole for other in patches[i:]]).amax(0)
+        view, hole = crop_picture(image, patch.crop), crop_mask(waiting, patch.crop)
+        filled = match_colour(fill(view, hole).to(view), view, hole)
+        image = stitch(image, filled, patch.crop, patch.blend)
+        changed = torch.maximum(changed, patch.hole)
+    return image, changed
+
+
+def match_colour(
+    filled: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 3 h w"], hole: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """Take the mean difference that the fill shows on a band of known pixels around the hole out of all of it.
+
+    Autoencoders and networks shift colours; the shift can be measured exactly where the truth is known.
+    """
+    near = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX)
+    band = near * (1 - hole)
+    shift = ((view - filled) * band).sum((2, 3), keepdim=True) / band.sum((2, 3), keepdim=True).clamp(min=1)
+    return (filled + shift).clamp(0, 1)

@@ -1,0 +1,29 @@
+"""What an inpainting UNet is fed: the noisy latent, the mask and the masked picture's latent, nine channels."""
+
+import torch
+from torch import Tensor
+
+from eradiff_core.inpainting.shapes import Float
+
+
+def masked_picture(image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "#b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The picture with mid-grey in the hole.  RGB in [0, 1]; the grey is the 0 of the autoencoder's [-1, 1]."""
+    return image * (1 - mask) + 0.5 * mask
+
+
+def unet_input(
+    noisy: Float[Tensor, "b 4 h w"], mask: Float[Tensor, "#b 1 h w"], masked: Float[Tensor, "#b 4 h w"]
+) -> Float[Tensor, "b 9 h w"]:
+    """Noisy latent (4), mask (1, one where to erase), masked picture's latent (4): the order of SD-Inpaint."""
+    shape = (noisy.shape[0], -1, -1, -1)
+    return torch.cat([noisy, mask.to(noisy).expand(shape), masked.to(noisy).expand(shape)], dim=1)
+
+
+def scale_latent(raw: Float[Tensor, "b 4 h w"], scale: float) -> Float[Tensor, "b 4 h w"]:
+    """From the autoencoder's own units (ComfyUI's LATENT) to the unit variance that a UNet works in."""
+    return raw * scale
+
+
+def unscale_latent(latent: Float[Tensor, "b 4 h w"], scale: float) -> Float[Tensor, "b 4 h w"]:
+    """Back to the autoencoder's own units; the inverse of ``scale_latent``."""
+    return latent / scale

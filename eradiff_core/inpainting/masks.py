@@ -1,0 +1,95 @@
+"""Masks: any of ComfyUI's shapes in, one convention inside.
+
+Inside, a mask is ``[b, 1, h, w]``, float, 1 where to erase and 0 elsewhere, nothing between.
+Distances are true Euclidean ones, found by SciPy on the CPU.
+"""
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from eradiff_core.inpainting.shapes import Bool, Float, Int
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right exclusive
+
+NEIGHBOURS = np.ones((3, 3))  # pixels that touch by a corner belong together
+
+
+def as_mask(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[Tensor, "b 1 {height} {width}"]:
+    """A mask of any of ComfyUI's shapes (``[h, w]``, ``[b, h, w]``, ``[b, 1, h, w]``) for a picture of the given size.
+
+    Values of at least 1/2 are hole. A mask of another size is resized if its aspect fits. An empty one fits
+    every picture, because ComfyUI hands out a small black mask where none was drawn.
+    Raises ValueError for another number of axes, NaN, values outside [0, 1], another aspect, or a number of masks
+    that is neither one nor ``frames``.
+    """
+    if mask.ndim not in (2, 3, 4) or (mask.ndim == 4 and mask.shape[1] != 1):
+        raise ValueError(f"mask must have the shape [h, w], [b, h, w] or [b, 1, h, w], got {list(mask.shape)}.")
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
+    if not bool((mask >= 0).all() and (mask <= 1).all()):
+        raise ValueError(f"mask must hold numbers from 0 to 1, got {float(mask.min())} to {float(mask.max())}.")
+    if mask.shape[0] not in (1, frames):
+        raise ValueError(f"mask must come once or once a picture ({frames}), got {mask.shape[0]} masks.")
+    hole = mask >= 0.5
+    if not hole.any():
+        return mask.new_zeros(mask.shape[0], 1, height, width)
+    if hole.shape[-2:] == (height, width):
+        return hole.to(mask)
+    _check_aspect(hole.shape[-2], hole.shape[-1], height, width)
+    return (F.interpolate(hole.to(mask), (height, width), mode="bilinear", antialias=True) >= 0.5).to(mask)
+
+
+def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) -> None:
+    """A mask may be smaller or larger than its picture, but not of another shape (up to rounding by a pixel)."""
+    if abs(mask_height * width - mask_width * height) > max(height, width, mask_height, mask_width):
+        raise ValueError(
+            f"mask must have the picture's size or at least its aspect: "
+            f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}."
+        )
+
+
+def distance_to_hole(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Each pixel's Euclidean distance in pixels to the nearest hole pixel; 0 in the hole, infinite without one."""
+    planes = [_distance(plane) for plane in mask[:, 0].cpu().numpy()]
+    return torch.from_numpy(np.stack(planes)[:, None]).to(mask)
+
+
+def _distance(plane: np.ndarray) -> np.ndarray:
+    if not plane.any():
+        return np.full_like(plane, np.inf, dtype=np.float64)
+    return ndimage.distance_transform_edt(plane == 0)
+
+
+def grow(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1 h w"]:
+    """The hole and everything within ``radius_px`` of it."""
+    return (distance_to_hole(mask) <= radius_px).to(mask)
+
+
+def feather(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1 h w"]:
+    """Blending weights: 1 in the hole, falling towards 0 across the ring that ``grow`` adds, exactly 0 beyond it."""
+    distance = distance_to_hole(mask)
+    return (1 - distance / (radius_px + 1)).where(distance <= radius_px, 0)
+
+
+def to_grid(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Float[Tensor, "b 1 {height} {width}"]:
+    """The mask on a coarser grid: a touched cell is hole."""
+    return F.adaptive_max_pool2d(mask, (height, width))
+
+
+def to_tokens(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Bool[Tensor, "b n"]:
+    """The mask on an attention layer's token grid, row after row, n = height * width: a touched token is hole."""
+    return to_grid(mask, height, width).flatten(1) > 0
+
+
+def components(mask: Float[Tensor, "1 1 h w"]) -> Int[Tensor, "h w"]:
+    """Number the connected parts of a hole 1, 2, ... from top to bottom; 0 is no hole."""
+    labels, _ = ndimage.label(mask[0, 0].cpu().numpy() > 0, NEIGHBOURS)
+    return torch.from_numpy(labels)
+
+
+def bounding_boxes(labels: Int[Tensor, "h w"]) -> list[Box]:
+    """The box of each numbered part, in the order of the numbers."""
+    found = ndimage.find_objects(labels.numpy())
+    return [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in found]

@@ -1,0 +1,97 @@
+"""Crop and stitch: never stretched, reflected at the border, bit-exact outside the ring."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from references import reflect_by_walking
+
+from eradiff_core.inpainting.crop import (
+    Crop,
+    _reflected,
+    crop_mask,
+    crop_picture,
+    plan_crop,
+    plan_patches,
+    stitch,
+    work_shapes,
+)
+
+
+@st.composite
+def boxes(draw):
+    height, width = draw(st.integers(16, 3000)), draw(st.integers(16, 3000))
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    return (top, left, draw(st.integers(top + 1, height)), draw(st.integers(left + 1, width))), (height, width)
+
+
+@settings(max_examples=150, deadline=None)
+@given(boxes(), st.sampled_from([64, 192, 512]))
+def test_a_crop_holds_its_box_and_is_never_stretched(box_and_size, resolution):
+    box, size = box_and_size
+    crop = plan_crop(box, size, resolution)
+    assert crop.top <= box[0] and box[2] <= crop.top + crop.height
+    assert crop.left <= box[1] and box[3] <= crop.left + crop.width
+    assert crop.height * crop.work_width == crop.width * crop.work_height
+    assert crop.work_height % 64 == 0 and crop.work_width % 64 == 0
+    assert crop.work_height * crop.work_width <= resolution**2
+
+
+def test_a_small_hole_in_a_large_picture_is_worked_on_at_native_size():
+    crop = plan_crop((900, 1400, 960, 1490), (2000, 3000), 512)
+    assert (crop.height, crop.width) == (crop.work_height, crop.work_width)
+
+
+def test_a_wide_hole_gets_a_wide_crop():
+    crop = plan_crop((100, 0, 300, 1000), (1000, 1000), 512)
+    assert (crop.work_height, crop.work_width) == (256, 1024)
+
+
+def test_work_shapes_keep_the_area_and_a_sane_aspect():
+    assert (512, 512) in work_shapes(512) and (256, 1024) in work_shapes(512) and (128, 2048) not in work_shapes(512)
+
+
+def test_a_resolution_below_the_grid_is_refused():
+    with pytest.raises(ValueError, match="resolution must be at least 64 px, got 32."):
+        plan_crop((0, 0, 4, 4), (64, 64), 32)
+
+
+@given(st.integers(-300, 300), st.integers(1, 200), st.integers(1, 60))
+def test_reflection_equals_a_walk_between_mirrors(start, length, available):
+    expected = reflect_by_walking(start, length, available) if available > 1 else [0] * length
+    assert _reflected(start, length, available).tolist() == expected
+
+
+def test_stitch_is_the_inverse_of_crop_at_native_size():
+    image = torch.rand(1, 3, 70, 90)
+    crop = Crop(-13, 20, 128, 128, 128, 128)
+    assert torch.equal(stitch(image, crop_picture(image, crop), crop, torch.ones(1, 1, 70, 90)), image)
+
+
+def test_stitch_brings_a_smooth_picture_back_from_a_reduced_crop():
+    ramp = torch.linspace(0.2, 0.8, 300).expand(1, 3, 200, 300)
+    crop = Crop(0, 40, 192, 192, 64, 64)
+    back = stitch(ramp, crop_picture(ramp, crop), crop, torch.ones(1, 1, 200, 300))
+    assert (back - ramp)[..., 12:180, 52:220].abs().max() < 1e-3
+
+
+def test_the_mask_of_a_reduced_crop_keeps_its_thin_lines():
+    mask = torch.zeros(1, 1, 512, 512)
+    mask[..., 100, :] = 1
+    assert crop_mask(mask, Crop(0, 0, 512, 512, 64, 64)).sum() == 64
+
+
+def test_far_parts_get_a_crop_each_and_near_ones_share():
+    mask = torch.zeros(1, 1, 1000, 2000)
+    mask[..., 100:150, 100:150] = 1
+    far, near = mask.clone(), mask.clone()
+    far[..., 800:850, 1800:1850] = 1
+    near[..., 100:150, 170:220] = 1
+    assert len(plan_patches(far, 512, 0.5, 20)) == 2
+    assert len(plan_patches(near, 512, 0.5, 20)) == 1
+    assert torch.equal(sum(patch.blend for patch in plan_patches(far, 512, 0.5, 20)), far)
+
+
+def test_a_thousand_specks_are_planned_without_a_thousand_crops():
+    specks = (torch.rand(1, 1, 400, 400, generator=torch.Generator().manual_seed(0)) > 0.99).float()
+    assert len(plan_patches(specks, 512, 0.5, 20)) == 1

@@ -1,0 +1,120 @@
+"""Erasing whatever the method: what is touched, what is not, what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from eradiff_core.inpainting.erasing import erase_holes, match_colour
+from eradiff_core.inpainting.masks import grow
+
+
+def noise_fill(view, hole):
+    """A method that changes everything it is shown."""
+    return torch.rand(view.shape, generator=torch.Generator().manual_seed(1))
+
+
+def erase(image, mask, fill=noise_fill, resolution=128, grow_px=5, context=0.5):
+    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context)
+
+
+def random_case(seed):
+    """A picture of 64 to 2000 px a side, 8-bit values half of the time, and a mask of boxes, discs and strokes."""
+    rng = np.random.default_rng(seed)
+    largest = 2000 if seed % 20 == 0 else 400
+    height, width = rng.integers(64, largest + 1, 2)
+    image = rng.random((1, 3, height, width), dtype=np.float32)
+    image = np.round(image * 255) / np.float32(255) if seed % 2 else image
+    mask, (y, x) = np.zeros((height, width), dtype=np.float32), np.ogrid[:height, :width]
+    for _ in range(rng.integers(1, 5)):
+        cy, cx, r = rng.integers(height), rng.integers(width), rng.integers(1, min(height, width) // 3)
+        shapes = [
+            (abs(y - cy) <= r) & (abs(x - cx) <= r // 2),
+            (y - cy) ** 2 + (x - cx) ** 2 <= r**2,
+            (abs(y - cy) <= 2) & (abs(x - cx) <= r),
+        ]
+        mask[shapes[rng.integers(3)]] = 1
+    return torch.from_numpy(image), torch.from_numpy(mask)
+
+
+def test_every_pixel_outside_the_ring_comes_back_bit_exact():
+    """200 random pictures and masks, odd sizes included."""
+    odd = 0
+    for seed in range(200):
+        image, mask = random_case(seed)
+        odd += image.shape[-1] % 2
+        erased = erase(image, mask)
+        differs = (erased.image != image).any(1, keepdim=True)
+        assert not (differs & (erased.changed == 0)).any(), f"case {seed}"
+        assert differs[0, 0][mask > 0].float().mean() > 0.9, f"case {seed}"
+        in_bytes, before = (erased.image * 255).round().byte(), (image * 255).round().byte()
+        assert not ((in_bytes != before).any(1, keepdim=True) & (erased.changed == 0)).any(), f"case {seed}"
+    assert odd > 50
+
+
+def test_the_ring_is_as_wide_as_asked():
+    mask = torch.zeros(1, 1, 300, 300)
+    mask[..., 140:160, 140:160] = 1
+    assert torch.equal(erase(torch.rand(1, 3, 300, 300), mask, grow_px=4).changed, grow(mask, 4))
+
+
+def test_grow_zero_reproduces_the_given_mask():
+    mask = torch.zeros(1, 1, 200, 200)
+    mask[..., 90:110, 80:120] = 1
+    assert torch.equal(erase(torch.rand(1, 3, 200, 200), mask, grow_px=0).changed, mask)
+
+
+def test_an_empty_mask_gives_the_picture_back_without_any_work():
+    image = torch.rand(2, 3, 80, 90)
+
+    def never(view, hole):
+        raise AssertionError("nothing is to be filled")
+
+    erased = erase(image, torch.zeros(64, 64), never)
+    assert torch.equal(erased.image, image) and erased.crops == () and not erased.changed.any()
+
+
+def test_one_mask_serves_a_batch_and_each_picture_may_have_its_own():
+    image = torch.rand(2, 3, 128, 128)
+    left, right = torch.zeros(2, 128, 128)
+    left[50:60, 10:20] = 1
+    right[50:60, 100:110] = 1
+    shared, own = erase(image, left), erase(image, torch.stack([left, right]))
+    assert torch.equal(shared.changed[0], shared.changed[1])
+    assert own.changed[0, 0, 55, 15] and not own.changed[1, 0, 55, 15] and own.changed[1, 0, 55, 105]
+
+
+def test_a_far_object_that_still_waits_is_hole_for_the_first():
+    """Nothing is painted from an object that is about to go itself."""
+    image, mask = torch.rand(1, 3, 128, 400), torch.zeros(128, 400)
+    mask[60:70, 30:40] = mask[60:70, 200:210] = 1
+    holes = []
+    erase(image, mask, lambda view, hole: holes.append(float(hole.sum())) or view, resolution=192, context=0.2)
+    assert len(holes) == 2 and holes[0] > holes[1]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "sentence"),
+    [
+        (torch.rand(1, 1, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB), got 1."),
+        (torch.rand(1, 4, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB), got 4."),
+        (torch.full((1, 3, 64, 64), torch.nan), torch.ones(64, 64), "image must hold finite numbers only"),
+        (torch.rand(1, 3, 64, 64), torch.ones(64, 64), "mask must leave some of the picture to look at"),
+        (torch.rand(1, 3, 64, 64), torch.ones(32, 64), "mask must have the picture's size or at least its aspect"),
+        (torch.rand(2, 3, 64, 64), torch.ones(3, 64, 64), "mask must come once or once a picture (2), got 3 masks."),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(image, mask, sentence):
+    def never(view, hole):
+        raise AssertionError("refuse first")
+
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        erase(image, mask, never)
+
+
+def test_a_colour_shift_is_measured_on_the_band_and_taken_out():
+    view, hole = torch.rand(1, 3, 96, 96) * 0.5 + 0.25, torch.zeros(1, 1, 96, 96)
+    hole[..., 40:56, 40:56] = 1
+    shifted = view + torch.tensor([0.1, -0.05, 0.02])[None, :, None, None]
+    assert torch.allclose(match_colour(shifted, view, hole), view, atol=1e-6)

@@ -1,0 +1,85 @@
+"""Masks: shapes in, one convention inside."""
+
+import re
+
+import pytest
+import torch
+from references import grow_by_loop
+
+from eradiff_core.inpainting.masks import as_mask, bounding_boxes, components, feather, grow, to_grid, to_tokens
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (1, 1, 20, 30), (3, 20, 30), (3, 1, 20, 30)])
+def test_every_comfyui_shape_becomes_one(shape):
+    mask = as_mask(torch.ones(shape), 20, 30, frames=3)
+    assert mask.shape == (3 if shape[0] == 3 else 1, 1, 20, 30)
+
+
+def test_half_is_hole_and_jpeg_grey_is_not():
+    assert as_mask(torch.tensor([[0.0, 0.49, 0.5, 1.0]]), 1, 4).flatten().tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [
+        (torch.ones(2, 3, 8, 8), "mask must have the shape [h, w], [b, h, w] or [b, 1, h, w], got [2, 3, 8, 8]."),
+        (torch.ones(2, 8, 8), "mask must come once or once a picture (1), got 2 masks."),
+        (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
+        (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
+        (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused_in_one_sentence(mask, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        as_mask(mask, 8, 8)
+
+
+def test_another_size_of_the_same_aspect_is_resized():
+    mask = torch.zeros(50, 75)
+    mask[10:20, 15:30] = 1
+    resized = as_mask(mask, 100, 150)
+    assert resized[0, 0, 20:40, 30:60].all() and resized.sum() == 20 * 30
+
+
+def test_rounding_of_an_odd_size_by_a_pixel_is_the_same_aspect():
+    mask = torch.zeros(361, 540)
+    mask[100:200, 100:200] = 1
+    assert as_mask(mask, 721, 1080).any()
+
+
+def test_comfyuis_small_black_mask_fits_every_picture():
+    assert as_mask(torch.zeros(1, 64, 64), 30, 200).shape == (1, 1, 30, 200)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 1.5, 3, 4.2])
+def test_grow_is_euclidean(radius):
+    mask = (torch.rand(14, 17, generator=torch.Generator().manual_seed(1)) > 0.96).float()
+    assert torch.equal(grow(mask[None, None], radius)[0, 0], grow_by_loop(mask, radius))
+
+
+def test_feather_is_one_in_the_hole_falls_outwards_and_ends_with_the_ring():
+    mask = torch.zeros(1, 1, 21, 21)
+    mask[..., 10, 10] = 1
+    weight = feather(mask, 4)
+    row = weight[0, 0, 10, 10:]
+    assert row[0] == 1 and (row[:5].diff() < 0).all() and (row[5:] == 0).all()
+    assert torch.equal(weight > 0, grow(mask, 4) > 0)
+
+
+def test_an_empty_mask_stays_empty_when_grown():
+    assert not grow(torch.zeros(1, 1, 9, 9), 5).any()
+
+
+def test_a_touched_cell_is_hole():
+    mask = torch.zeros(1, 1, 64, 96)
+    mask[..., 17, 95] = 1
+    assert to_grid(mask, 8, 12).nonzero().tolist() == [[0, 0, 2, 11]]
+    assert to_tokens(mask, 4, 6).nonzero().tolist() == [[0, 1 * 6 + 5]]
+
+
+def test_components_touch_by_corners_too_and_have_boxes():
+    mask = torch.zeros(1, 1, 10, 10)
+    mask[..., 1, 1] = mask[..., 2, 2] = mask[..., 7:9, 5:8] = 1
+    labels = components(mask)
+    assert labels.max() == 2
+    assert bounding_boxes(labels) == [(1, 1, 3, 3), (7, 5, 9, 8)]
