@@ -1,0 +1,73 @@
+"""A diffusers model folder: what its configuration files say, and the weights of its components."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
+from eradiff_core.inpainting.state_dicts import read_json, read_state_dict
+
+STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+
+# An autoencoder's attention before diffusers 0.17 -> now
+OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+
+VAE_FACTOR = 8  # pixels for each latent, either way
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration of a whole model folder: unet/, vae/ and scheduler/."""
+    unet, vae = read_json(folder / "unet" / "config.json"), read_json(folder / "vae" / "config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    return ModelConfig(
+        unet=_unet_shape(unet),
+        vae=_vae_shape(vae),
+        prediction=scheduler.get("prediction_type", "epsilon"),
+        resolution=VAE_FACTOR * (unet.get("sample_size") or 64),
+    )
+
+
+def read_component(folder: Path, ordered_names: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """The weights in a component's own folder, safetensors before pickles, full precision before half."""
+    names = [stem + ending for ending in ENDINGS for stem in STEMS]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"a diffusers folder must hold unet/ or {names[0]}, got neither in {folder}.")
+    return read_state_dict(path, ordered_names)[0]
+
+
+def with_new_attention_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The autoencoder's weights with the names that diffusers gives its attention now."""
+    for old, new in OLD_ATTENTION.items():
+        tensors = {key.replace(old, new): value for key, value in tensors.items()}
+    return tensors
+
+
+def _unet_shape(config: dict) -> UNetShape:
+    heads = config.get("num_attention_heads") or config["attention_head_dim"]  # both are numbers of heads
+    channels = tuple(config["block_out_channels"])
+    heads = [heads] * len(channels) if isinstance(heads, int) else heads
+    widths = {width // number for width, number in zip(channels, heads, strict=True)}
+    if len(set(heads)) > 1 and len(widths) > 1:
+        raise ValueError(f"attention must have one number of heads or one width of head, got {heads} for {channels}.")
+    return UNetShape(
+        channels=channels,
+        attention=tuple(kind.startswith("CrossAttn") for kind in config["down_block_types"]),
+        layers=config["layers_per_block"],
+        heads=heads[0] if len(set(heads)) == 1 else None,
+        head_dim=None if len(set(heads)) == 1 else widths.pop(),
+        context_dim=config["cross_attention_dim"],
+        linear_projection=config.get("use_linear_projection", False),
+        in_channels=config["in_channels"],
+    )
+
+
+def _vae_shape(config: dict) -> VAEShape:
+    if config["_class_name"] == "AutoencoderTiny":
+        return VAEShape(kind="tiny", scale=config["scaling_factor"])
+    return VAEShape(
+        channels=tuple(config["block_out_channels"]),
+        layers=config["layers_per_block"],
+        scale=config.get("scaling_factor", 0.18215),
+    )

@@ -1,0 +1,188 @@
+"""What a pipeline sees of a model, and the diffusers engine, which gives it that outside ComfyUI."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from eradiff_core.inpainting.architecture import UNetShape, VAEShape
+from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
+from eradiff_core.inpainting.latents import scale_latent, unet_input, unscale_latent
+from eradiff_core.inpainting.schedule import Schedule, denoised_from
+from eradiff_core.inpainting.self_attention import SelfAttention, self_attention
+from eradiff_core.inpainting.shapes import Float
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What one run of a sampler is given besides noise, all on the latent grid.
+
+    ``start`` is the clean latent that the noise is added to, zeros for a start from pure noise; ``mask`` is 1 where
+    to erase; ``masked`` is the latent of the masked picture; ``attention`` takes the place of plain attention in
+    every self-attention layer, for as long as the run lasts.
+    """
+
+    start: Float[Tensor, "b 4 h w"]
+    mask: Float[Tensor, "#b 1 h w"]
+    masked: Float[Tensor, "#b 4 h w"]
+    attention: SelfAttention | None = None
+
+    def noised_start(self, noise: Float[Tensor, "b 4 h w"], sigma: Float[Tensor, ""]) -> Float[Tensor, "b 4 h w"]:
+        """``start + sigma noise``, or the noise alone at the variance of a picture noised to ``sigma``."""
+        start = self.start.to(noise)
+        return start + noise * torch.where(start.any(), sigma, (1 + sigma.square()).sqrt())
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What a pipeline sees of a model.  Pictures are RGB in [0, 1], latents have unit variance."""
+
+    resolution: int
+
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]: ...
+
+    def decode(self, latent: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 8*h 8*w"]: ...
+
+    def sample(
+        self, sampler: Callable, sigmas: Float[Tensor, "n"], noise: Float[Tensor, "b 4 h w"], inputs: Inputs
+    ) -> Float[Tensor, "b 4 h w"]: ...
+
+
+class DiffusersEngine:
+    """A checkpoint on diffusers' modules.  ``callback`` is called after each step with k-diffusion's dict.
+
+    The sampler works in fp32 whatever the modules' ``dtype``.  Raises ValueError for a checkpoint without an
+    autoencoder or an empty prompt.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        callback: Callable[[dict], None] | None = None,
+    ):
+        if checkpoint.empty_prompt is None:
+            raise ValueError("an engine needs the empty prompt's embedding, got a checkpoint without; give a base.")
+        self.config, self.resolution = checkpoint.config, checkpoint.config.resolution
+        self.device, self.dtype, self.callback = torch.device(device), dtype, callback
+        self.unet = load_unet(checkpoint, device, dtype).eval().requires_grad_(False)
+        self.vae = load_vae(checkpoint, device, dtype).eval().requires_grad_(False)
+        self.prompt = checkpoint.empty_prompt.to(device, dtype)
+        self.schedule = Schedule()
+
+    @torch.no_grad()
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]:
+        """The most likely latent, not a drawn one.  Height and width are multiples of 8."""
+        code = self.vae.encode(image.to(self.device, self.dtype) * 2 - 1)
+        raw = code.latents if self.config.vae.kind == "tiny" else code.latent_dist.mode()
+        return scale_latent(raw.float(), self.config.vae.scale)
+
+    @torch.no_grad()
+    def decode(self, latent: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 8*h 8*w"]:
+        raw = unscale_latent(latent.to(self.device), self.config.vae.scale)
+        return (self.vae.decode(raw.to(self.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
+
+    @torch.no_grad()
+    def sample(
+        self, sampler: Callable, sigmas: Float[Tensor, "n"], noise: Float[Tensor, "b 4 h w"], inputs: Inputs
+    ) -> Float[Tensor, "b 4 h w"]:
+        """Run ``sampler(model, x, sigmas, extra_args, callback, disable)`` from the noised start."""
+        noise, sigmas = noise.to(self.device, torch.float32), sigmas.to(self.device, torch.float32)
+        model, x = self._denoiser(inputs), inputs.noised_start(noise, sigmas[0])
+        with self_attention(self.unet, inputs.attention, x.shape[-2:]):
+            return sampler(model, x, sigmas, extra_args={}, callback=self.callback, disable=True)
+
+    def _denoiser(self, inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
+        """The UNet as samplers call it: ``(x0 + sigma noise [b 4 h w], sigma [b]) -> x0``."""
+
+        def denoised(x: Tensor, sigma: Tensor) -> Tensor:
+            signal = 1 / (1 + sigma.square())
+            noisy = x * signal.sqrt()[:, None, None, None]
+            fed = unet_input(noisy, inputs.mask, inputs.masked).to(self.dtype)
+            prompt = self.prompt.expand(len(x), -1, -1)
+            output = self.unet(fed, self.schedule.timestep_of(sigma), prompt).sample
+            return denoised_from(self.config.prediction, output.float(), noisy, signal)
+
+        return denoised
+
+
+def load_engine(
+    path: str | Path,
+    base: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    callback: Callable[[dict], None] | None = None,
+) -> DiffusersEngine:
+    """An engine from any checkpoint that ``read_checkpoint`` reads; ``base`` is the path of what it is laid over."""
+    checkpoint = read_checkpoint(path, read_checkpoint(base) if base is not None else None)
+    return DiffusersEngine(checkpoint, device, dtype, callback)
+
+
+def load_unet(
+    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> "UNet2DConditionModel":
+    """A diffusers UNet with a copy of the checkpoint's weights."""
+    with torch.device("meta"):
+        unet = build_unet(checkpoint.config.unet)
+    return _with_weights(unet, checkpoint.unet, device, dtype)
+
+
+def load_vae(
+    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> "AutoencoderKL | AutoencoderTiny":
+    """A diffusers autoencoder with a copy of the checkpoint's weights.  Raises ValueError where it holds none."""
+    if checkpoint.vae is None:
+        raise ValueError("an engine needs an autoencoder, got a checkpoint without; give a base.")
+    with torch.device("meta"):
+        vae = build_vae(checkpoint.config.vae)
+    return _with_weights(vae, checkpoint.vae, device, dtype)
+
+
+def _with_weights(module: torch.nn.Module, weights: dict[str, Tensor], device, dtype: torch.dtype) -> torch.nn.Module:
+    weights = {key: value.to(device, dtype, copy=True) for key, value in weights.items()}
+    module.load_state_dict(weights, assign=True)
+    return module
+
+
+def build_unet(shape: UNetShape) -> "UNet2DConditionModel":
+    """A diffusers UNet of the given shape with fresh weights."""
+    from diffusers import UNet2DConditionModel
+
+    heads = shape.heads or tuple(width // shape.head_dim for width in shape.channels)
+    down = tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in shape.attention)
+    up = tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(shape.attention))
+    return UNet2DConditionModel(
+        in_channels=shape.in_channels,
+        out_channels=4,
+        block_out_channels=shape.channels,
+        layers_per_block=shape.layers,
+        down_block_types=down,
+        up_block_types=up,
+        attention_head_dim=heads,  # diffusers' name for the number of heads
+        cross_attention_dim=shape.context_dim,
+        use_linear_projection=shape.linear_projection,
+    )
+
+
+def build_vae(shape: VAEShape) -> "AutoencoderKL | AutoencoderTiny":
+    """A diffusers autoencoder of the given shape with fresh weights."""
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    if shape.kind == "tiny":
+        return AutoencoderTiny(scaling_factor=shape.scale)
+    levels = len(shape.channels)
+    return AutoencoderKL(
+        block_out_channels=shape.channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=shape.layers,
+        latent_channels=4,
+        scaling_factor=shape.scale,
+    )
