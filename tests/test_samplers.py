@@ -1,0 +1,78 @@
+"""Our two samplers against diffusers' schedulers, under shared noise."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, LCMScheduler
+
+from eradiff_core.inpainting.schedule import Schedule
+from eradiff_core.sampler import ddim, path
+from yoeo_core.consistency import lcm, timesteps
+from yoeo_core.consistency import path as lcm_path
+
+SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
+
+
+def predict_noise(x, t):
+    """The noise of a network that believes in some smooth function of what it sees, of about unit variance."""
+    signal = Schedule().signal[t].double()
+    believed = (x * (0.7 + t / 3000)).tanh() + 0.1 * x.roll(1, dims=-1)
+    return (x - signal.sqrt() * believed) / (1 - signal).sqrt()
+
+
+def model(x, sigma):
+    """The same prediction behind the seam: x0 + sigma noise in, denoised out."""
+    t = int(Schedule().timestep_of(sigma)[0])
+    sigma = sigma[:, None, None, None]
+    return x - sigma * predict_noise(x / (1 + sigma**2).sqrt(), t)
+
+
+def latent(seed):
+    return torch.randn(2, 4, 6, 9, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_yoeo_steps_equal_the_lcm_scheduler(steps):
+    scheduler = LCMScheduler(**SD)
+    scheduler.set_timesteps(timesteps=list(timesteps(steps)))
+    noise = torch.Generator().manual_seed(7)
+    expected = latent(0)
+    for t in scheduler.timesteps:
+        expected = scheduler.step(predict_noise(expected, int(t)), t, expected, generator=noise).prev_sample
+
+    sigmas = lcm_path(steps).double()
+    start = latent(0) * (1 + sigmas[0] ** 2).sqrt()
+    got = lcm(torch.Generator().manual_seed(7))(model, start, sigmas)
+    assert torch.allclose(got, expected, atol=1e-6, rtol=0)
+
+
+# Where the number of steps does not divide 1000, DDIMScheduler steps to t - 1000 // steps, which is up to one timestep
+# beside the next timestep of its own list; ours steps to that one.
+@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-6), (4, 1e-6), (10, 3e-6), (20, 3e-6), (12, 3e-3)])
+def test_eradiff_steps_equal_the_ddim_scheduler(steps, tolerance):
+    scheduler = DDIMScheduler(**SD, timestep_spacing="trailing", set_alpha_to_one=True)
+    scheduler.set_timesteps(steps)
+    sigmas = path(steps).double()
+    clean, noise = latent(1), latent(2)
+    expected = scheduler.add_noise(clean, noise, scheduler.timesteps[:1])
+    for t in scheduler.timesteps:
+        expected = scheduler.step(predict_noise(expected, int(t)), t, expected).prev_sample
+    assert torch.allclose(ddim(model, clean + sigmas[0] * noise, sigmas), expected, atol=tolerance, rtol=0)
+
+
+def test_yoeo_s_timesteps_are_the_authors():
+    assert [timesteps(n) for n in (1, 2, 3, 4)] == [(999,), (999, 749), (999, 749, 499), (999, 749, 499, 249)]
+    with pytest.raises(ValueError, match="steps must lie in 1..4, got 5."):
+        timesteps(5)
+
+
+def test_a_seed_gives_the_same_steps_again():
+    sigmas, x = lcm_path(3), latent(3).float()
+    one, two, other = (lcm(torch.Generator().manual_seed(s))(model, x, sigmas) for s in (5, 5, 6))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_callbacks_see_every_step():
+    seen = []
+    ddim(model, latent(1), path(4).double(), callback=lambda info: seen.append(info["i"]))
+    lcm(torch.Generator())(model, latent(1).float(), lcm_path(2), callback=lambda info: seen.append(info["i"]))
+    assert seen == [0, 1, 2, 3, 0, 1]

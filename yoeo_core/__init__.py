@@ -1,0 +1,1 @@
+"""YOEO (CVPR 2026): erasing in two steps."""

@@ -1,0 +1,41 @@
+"""Erase with YOEO: the story of one run."""
+
+import torch
+from torch import Tensor
+
+from eradiff_core.inpainting.engine import Engine, Inputs
+from eradiff_core.inpainting.erasing import Erased, erase_holes
+from eradiff_core.inpainting.latents import masked_picture
+from eradiff_core.inpainting.masks import to_grid
+from yoeo_core.consistency import lcm, path
+
+
+def erase(
+    engine: Engine,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    steps: int = 2,
+    seed: int = 0,
+    grow_px: float = 5,
+    context: float = 0.5,
+    resolution: int | None = None,
+) -> Erased:
+    """Remove what the mask covers in ``steps`` (1 to 4) consistency steps from pure noise.
+
+    image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: 1 where to erase, any of ComfyUI's shapes.  ``resolution`` is the
+    side in pixels that the model works at, its own by default; ``grow_px`` and ``context`` as in ``erase_holes``.
+    Raises ValueError for input that does not fit, before anything is sampled.
+    """
+    sigmas = path(steps)
+    generator = torch.Generator().manual_seed(seed)
+
+    def fill(view: Tensor, hole: Tensor) -> Tensor:
+        masked = engine.encode(masked_picture(view, hole))
+        mask_latent = to_grid(hole, *masked.shape[-2:])
+        noise = torch.randn(masked.shape, generator=generator)
+        inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
+        return engine.decode(engine.sample(lcm(generator), sigmas, noise, inputs))
+
+    resolution = resolution or engine.resolution
+    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context)
