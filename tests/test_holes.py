@@ -1,0 +1,121 @@
+"""Holes: what D1 promises, and that every kind is a proper hole."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.composites import Composites
+from training.holes import HOLES, MAX_COVERED, boxes, covered_share, d1_hole, entity_parts, spare_entities, strokes
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+def test_no_entity_is_ever_whole_under_a_d1_hole(photos):
+    samples = Composites(photos, 64, 300, seed=5, holes="d1")
+    seen = 0
+    for index in range(len(samples)):
+        item = samples[index]
+        shares = covered_share(item["mask"][0].numpy() > 0, item["entities"].numpy())
+        seen += len(shares)
+        assert max(shares.values(), default=0.0) <= MAX_COVERED, f"sample {index}"
+        assert 0 < item["mask"].mean() < 1
+    assert seen > 300
+
+
+def test_ordinary_holes_often_cover_a_whole_entity(photos):
+    samples = Composites(photos, 64, 100, seed=5, holes="any")
+    whole = 0
+    for index in range(len(samples)):
+        item = samples[index]
+        shares = covered_share(item["mask"][0].numpy() > 0, item["entities"].numpy())
+        whole += max(shares.values(), default=0.0) > 0.99
+    assert whole > 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_entity_thinner_than_the_erosion_is_given_back_too(seed):
+    entities = np.zeros((64, 64), dtype=int)
+    entities[30, 5:60] = 1
+    entities[10:12, 5:60] = 2
+    hole = spare_entities([np.ones((64, 64), dtype=bool)], entities, np.random.default_rng(seed))
+    assert max(covered_share(hole, entities).values()) <= MAX_COVERED
+
+
+def test_parts_are_taken_back_only_on_the_entity_they_hide():
+    entities = np.zeros((64, 64), dtype=int)
+    entities[20:40, 20:40] = 1
+    on, off = np.zeros((2, 64, 64), dtype=bool)
+    on[18:42, 18:42] = True
+    off[45:60, 5:25] = True
+    hole = spare_entities([on, off], entities, np.random.default_rng(0))
+    assert hole[off].all()
+    assert covered_share(hole, entities)[1] <= MAX_COVERED
+
+
+def test_a_hole_below_the_limit_is_left_alone():
+    entities = np.zeros((64, 64), dtype=int)
+    entities[20:40, 20:40] = 1
+    half = np.zeros((64, 64), dtype=bool)
+    half[20:40, 20:30] = True
+    assert (spare_entities([half], entities, np.random.default_rng(0)) == half).all()
+
+
+@pytest.mark.parametrize("draw", [strokes, boxes])
+@pytest.mark.parametrize("size", [(48, 48), (64, 130), (512, 512)])
+def test_parts_have_the_pictures_size_and_are_not_empty(draw, size):
+    for seed in range(10):
+        parts = draw(*size, np.random.default_rng(seed))
+        assert all(part.shape == size and part.dtype == bool for part in parts)
+        assert np.any(parts)
+
+
+def test_entity_shapes_reach_the_area_they_were_asked_for():
+    shape = np.zeros((100, 100), dtype=bool)
+    shape[20:80, 20:80] = True
+    areas = [np.any(entity_parts([shape], 200, 200, np.random.default_rng(seed)), axis=0).mean() for seed in range(30)]
+    assert min(areas) >= 0.02
+    assert max(areas) > 0.3
+
+
+@pytest.mark.parametrize("kind", sorted(HOLES))
+def test_samples_are_a_pure_function_of_seed_and_index(photos, kind):
+    first, again = (Composites(photos, 48, 10, seed=3, holes=kind) for _ in range(2))
+    [first[index] for index in range(5)]
+    for key, value in first[7].items():
+        assert value.equal(again[7][key]), key
+    assert not first[7]["image"].equal(Composites(photos, 48, 10, seed=4, holes=kind)[7]["image"])
+
+
+def test_a_stored_entity_map_follows_its_picture(tmp_path):
+    ids = np.zeros((80, 100), dtype=np.uint8)
+    ids[10:50, 20:70] = 3
+    Image.fromarray(ids).save(tmp_path / "room_entities.png")
+    Image.fromarray(np.repeat(ids[..., None] * 80, 3, axis=2)).save(tmp_path / "room.png")
+    samples = Composites(tmp_path, 40, 20, seed=0, holes="d1", smooth_every=10**9)
+    assert len(samples.paths) == 1
+    for index in range(20):
+        item = samples[index]
+        bright = item["image"].mean(0) > item["image"].mean(0).mean()
+        entity = item["entities"] == 3
+        if 0.1 < entity.float().mean() < 0.9:
+            assert (bright == entity).float().mean() > 0.95
+
+
+def test_an_entity_map_of_another_size_is_refused(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "room.png")
+    Image.new("L", (20, 20)).save(tmp_path / "room_entities.png")
+    with pytest.raises(ValueError, match="entity map must have .* size"):
+        Composites(tmp_path, 32, 5, seed=0, holes="d1", smooth_every=10**9)[0]
+
+
+def test_d1_holes_are_drawn_without_entities_too():
+    shapes = [np.ones((20, 20), dtype=bool)]
+    for seed in range(20):
+        assert d1_hole(np.zeros((64, 64), dtype=int), shapes, np.random.default_rng(seed)).any()

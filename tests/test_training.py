@@ -1,0 +1,139 @@
+"""The first-stage scripts on a CPU: they learn, they stop and go on exactly, and their losses are what they say."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from training import train_vae, train_yoeo_stage1
+from training.encoding import PoolDraws
+from training.held_out import hole_psnr
+from training.train_yoeo_stage1 import hole_weighted_mse, lr_factor
+
+SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vae(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("vae")
+    argv = ["--images", str(photos), "--validation", str(photos), "--out", str(out), "--size", "32"]
+    train_vae.main(train_vae.parse_args([*argv, "--steps", "2", "--batch-size", "2", "--save-every", "2"]))
+    assert list((out / "sheets").iterdir())
+    return out / "vae"
+
+
+def stage1(out, photos, vae, *extra):
+    """Run the script and return the weights it wrote."""
+    argv = ["--base", "nano", "--vae", str(vae), "--images", str(photos), "--out", str(out), *SMALL, *extra]
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+    return load_file(out / "model.safetensors")
+
+
+def stop_after(monkeypatch, steps):
+    """Let the script die right after the state of this step is on disk."""
+    save = train_yoeo_stage1.save_for_resume
+
+    def save_and_die(accelerator, out, step):
+        save(accelerator, out, step)
+        if step == steps:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_yoeo_stage1, "save_for_resume", save_and_die)
+
+
+@pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
+def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp_path, monkeypatch, cache):
+    extra = "--steps 4 --save-every 2 --ema 0.5 --lr-schedule cosine --gradient-accumulation 2".split()
+    whole = stage1(tmp_path / "whole", photos, vae, *extra, *cache)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 2)
+        stage1(tmp_path / "parts", photos, vae, *extra, *cache)
+    resumed = stage1(tmp_path / "parts", photos, vae, *extra, *cache)
+    assert whole.keys() == resumed.keys()
+    for key in whole:
+        assert whole[key].equal(resumed[key]), key
+
+
+def test_the_next_stage_goes_on_from_the_file_of_the_last(photos, vae, tmp_path):
+    base = stage1(tmp_path / "base", photos, vae, "--steps", "1", "--holes", "any")
+    argv = ["--base", str(tmp_path / "base" / "model.safetensors"), "--images", str(photos)]
+    argv += [
+        "--validation",
+        str(photos),
+        "--out",
+        str(tmp_path / "d1"),
+        *SMALL,
+        "--steps",
+        "1",
+        "--gradient-checkpointing",
+    ]
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+    after = load_file(tmp_path / "d1" / "model.safetensors")
+    assert base.keys() == after.keys()
+    moved = {key for key in base if not base[key].equal(after[key])}
+    assert moved
+    assert all(key.startswith("model.diffusion_model.") for key in moved), "the autoencoder and the prompt stay frozen"
+    facts = json.loads((tmp_path / "d1" / "held_out.json").read_text())
+    assert facts["holes"] == "d1"
+    assert facts["hole_psnr_2_step"] > 0
+    assert list((tmp_path / "d1" / "sheets").iterdir())
+
+
+def test_a_nano_from_scratch_needs_an_autoencoder(photos, tmp_path):
+    argv = ["--base", "nano", "--images", str(photos), "--out", str(tmp_path), *SMALL]
+    with pytest.raises(ValueError, match="needs --vae"):
+        train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+
+
+def test_the_defaults_are_the_authors():
+    args = train_yoeo_stage1.parse_args(["--base", "x", "--images", "y", "--out", "z"])
+    assert args.batch_size * args.gradient_accumulation == 1000
+    assert (args.steps, args.lr, args.lr_schedule, args.holes) == (800, 1e-5, "constant", "d1")
+    assert (args.hole_weight, args.timestep_power, args.ema) == (0, 1, 0)
+
+
+def test_hole_weight_zero_is_plain_mse_and_otherwise_favours_the_hole():
+    output, target = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(3, 1, 8, 8)
+    mask[:, :, :4] = 1
+    plain = (output - target).square().flatten(1).mean(1)
+    assert torch.allclose(hole_weighted_mse(output, target, mask, 0.0), plain)
+    heavy = hole_weighted_mse(output, target, mask, 1e6)
+    inside = (output - target)[:, :, :4].square().flatten(1).mean(1)
+    assert torch.allclose(heavy, inside, rtol=1e-4)
+
+
+def test_learning_rate_warms_up_and_falls():
+    assert [lr_factor(step, 10, 2, "constant") for step in (0, 1, 2, 9)] == [0.5, 1, 1, 1]
+    assert lr_factor(2, 10, 2, "cosine") == 1
+    assert lr_factor(6, 10, 2, "cosine") == pytest.approx(0.5)
+    assert lr_factor(10, 10, 2, "cosine") == pytest.approx(0)
+
+
+def test_a_pool_is_drawn_whole_before_anything_comes_again():
+    pool = {"latent": torch.arange(5.0), "mask": torch.arange(5.0)}
+    draws = PoolDraws(pool, 15, seed=1)
+    epochs = [[int(draws[5 * epoch + k]["latent"]) for k in range(5)] for epoch in range(3)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_psnr_counts_the_hole_only():
+    image = torch.zeros(1, 3, 4, 4)
+    fill, mask = image.clone(), torch.zeros(1, 1, 4, 4)
+    fill[:, :, 0], mask[:, :, 0] = 0.1, 1
+    assert hole_psnr(fill, image, mask).item() == pytest.approx(20.0, abs=1e-4)
+    assert hole_psnr(fill + 0.5 * (1 - mask), image, mask).item() == pytest.approx(20.0, abs=1e-4)

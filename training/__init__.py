@@ -1,0 +1,1 @@
+"""Scripts that train both erasers; each reads top to bottom and owns its loop."""

@@ -1,0 +1,75 @@
+"""Where a run starts and what it leaves: the networks of a base, a fresh nano, and the file at the end."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from torch import Tensor, nn
+
+from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
+from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.engine import build_unet, build_vae
+from eradiff_core.inpainting.shapes import Float
+
+NANO = ModelConfig(
+    unet=UNetShape(
+        channels=(64, 96, 128), attention=(True, True, False), layers=1, heads=None, head_dim=32, context_dim=64
+    ),
+    vae=VAEShape(kind="tiny"),
+    prediction="v_prediction",
+    resolution=192,
+)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A base to train from: its configuration, networks and empty-prompt embedding ``[1, n, context_dim]``."""
+
+    config: ModelConfig
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL | AutoencoderTiny
+    empty_prompt: Float[Tensor, "1 n c"]
+
+
+def load_networks(base: str, vae: str | None) -> Networks:
+    """``base`` is ``nano`` (fresh weights around the autoencoder in the folder ``vae``) or a checkpoint to go on from.
+
+    Raises ValueError where a fresh nano has no autoencoder or a base lacks a part.
+    """
+    if base == "nano":
+        if vae is None:
+            raise ValueError("a nano from scratch needs --vae, the folder that training.train_vae wrote, got none.")
+        return fresh_nano(AutoencoderTiny.from_pretrained(vae))
+    checkpoint = read_checkpoint(base)
+    if checkpoint.vae is None or checkpoint.empty_prompt is None:
+        missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"
+        raise ValueError(f"a base to train from must be complete, got {base} without {missing}.")
+    unet, autoencoder = build_unet(checkpoint.config.unet), build_vae(checkpoint.config.vae)
+    unet.load_state_dict(checkpoint.unet)
+    autoencoder.load_state_dict(checkpoint.vae)
+    return Networks(checkpoint.config, unet.float(), autoencoder.float(), checkpoint.empty_prompt.float())
+
+
+def fresh_nano(vae: AutoencoderTiny) -> Networks:
+    """The built-in small model with fresh weights; its one prompt is a fixed random embedding."""
+    config = replace(NANO, vae=replace(NANO.vae, scale=vae.config.scaling_factor))
+    prompt = torch.randn(1, 4, config.unet.context_dim, generator=torch.Generator().manual_seed(0))
+    return Networks(config, start_at_zero_(build_unet(config.unet)), vae, prompt)
+
+
+@torch.no_grad()
+def start_at_zero_(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """Zero the last layer of every residual branch and of the network: it starts simple and trains faster."""
+    for name, module in unet.named_modules():
+        if name.endswith((".conv2", ".proj_out")) or name == "conv_out":
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return unet
+
+
+def save_networks(path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig) -> None:
+    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file."""
+    vae = {key: value.detach().cpu() for key, value in networks.vae.state_dict().items()}
+    unet = {key: value.detach().cpu() for key, value in weights.items()}
+    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt.cpu()))

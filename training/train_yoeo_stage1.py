@@ -1,0 +1,223 @@
+"""YOEO stage 1: teach an inpainting UNet to fill holes, by plain noise (or v) prediction.
+
+    python -m training.train_yoeo_stage1 --base sd15_inpaint.safetensors --images photos --out runs/stage1 \\
+        --mixed-precision bf16 --gradient-checkpointing                                        # one GPU
+    accelerate launch -m training.train_yoeo_stage1 --base sd15_inpaint.safetensors --images photos --out runs/stage1 \\
+        --gradient-accumulation 25                                                             # several
+    python -m training.train_yoeo_stage1 --base nano --vae runs/vae/vae --images photos --out runs/smoke \\
+        --steps 3 --batch-size 2 --gradient-accumulation 1 --cache-latents 8                   # smoke run on a CPU
+
+``--holes d1`` is YOEO's paired set: no whole entity ever lies in a hole, so the truth never holds a new object.
+``--holes any`` is ordinary inpainting and makes a base as SD-Inpaint is one, its habit of drawing objects included.
+A killed run continues when it is started again with the same ``--out``.
+"""
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset, default_collate
+from tqdm import tqdm
+
+from eradiff_core.inpainting.latents import unet_input
+from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
+from training.composites import Composites
+from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.held_out import look
+from training.holes import HOLES
+from training.networks import load_networks, save_networks
+from training.resume import remaining, resume, save_for_resume, step_generator
+from training.sheets import save_sheet
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # where it starts
+    parser.add_argument("--base", required=True, help="nano (fresh weights), or a checkpoint to go on from")
+    parser.add_argument("--vae", help="autoencoder folder of training.train_vae; only for --base nano")
+    parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
+    # data
+    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument(
+        "--holes", choices=sorted(HOLES), default="d1", help="d1: no whole entity inside; any: ordinary"
+    )
+    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
+    # optimisation; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
+    parser.add_argument("--steps", type=int, default=800, help="optimizer steps")
+    parser.add_argument("--batch-size", type=int, default=10, help="samples a forward pass and process")
+    parser.add_argument("--gradient-accumulation", type=int, default=100, help="forward passes an optimizer step")
+    parser.add_argument("--lr", type=float, default=1e-5, help="peak learning rate")
+    parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
+    parser.add_argument("--warmup", type=int, default=0, help="steps of linear warm-up; 0: off")
+    parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm; inf: off")
+    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain MSE")
+    parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
+    parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
+    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
+    parser.add_argument("--seed", type=int, default=0)
+    # output
+    parser.add_argument("--out", required=True, help="run folder: model.safetensors, sheets, logs, states")
+    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    return parser.parse_args(argv)
+
+
+def all_of(samples: Dataset) -> dict[str, torch.Tensor]:
+    """A small data set as one batch."""
+    return default_collate([samples[index] for index in range(len(samples))])
+
+
+def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
+    """The learning rate as a share of its peak after ``step`` optimizer steps."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if shape == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def hole_weighted_mse(
+    output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, hole_weight: float
+) -> torch.Tensor:
+    """Squared error where every hole has the same total weight, however small it is; ``[b]``.
+
+    Outside the hole the answer is in the input; there most of a plain MSE's gradient is spent.
+    """
+    share = mask.flatten(1).mean(1).clamp_min(0.02)[:, None, None, None]
+    weight = (1 + hole_weight * mask / share) / (1 + hole_weight)
+    return ((output - target).square() * weight).flatten(1).mean(1)
+
+
+def main(args: argparse.Namespace) -> None:
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation,
+        log_with="tensorboard",
+        project_dir=args.out,
+    )
+    set_seed(args.seed)
+    out = Path(args.out)
+
+    # model: what a flag leaves open comes from the base
+    networks = load_networks(args.base, args.vae)
+    prediction = args.prediction or networks.config.prediction
+    resolution = args.resolution or networks.config.resolution
+    accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px")
+    schedule = Schedule()
+    encoder = Encoder(networks.vae, networks.config.vae.scale, accelerator.device)
+    prompt = networks.empty_prompt.to(accelerator.device)
+    unet = networks.unet.to(accelerator.device).train()
+    if args.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(args.ema)) if args.ema else None
+
+    def encode(image: torch.Tensor, mask: torch.Tensor) -> Encoded:
+        with accelerator.autocast():
+            return encoder(image, mask)
+
+    # data
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    if args.cache_latents:
+        pictures = Composites(args.images, resolution, args.cache_latents, args.seed, args.holes)
+        with accelerator.main_process_first():
+            pool = encode_pool(pictures, encode, out / "latents.pt", args.batch_size, args.workers)
+        samples = PoolDraws(pool, length, args.seed)
+    else:
+        samples = Composites(args.images, resolution, length, args.seed, args.holes)
+    if args.validation:
+        seen = all_of(Composites(args.validation, resolution, 8, seed=0, holes=args.holes))
+        # no object lies under these holes, so that the truth can be guessed and PSNR says something
+        judged = all_of(Composites(args.validation, resolution, 32, seed=1, holes="d1"))
+
+    # optimisation
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr)
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
+    )
+    unet, optimizer = accelerator.prepare(unet, optimizer)
+    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
+    accelerator.init_trackers("train_yoeo_stage1")
+    done = resume(accelerator, out)
+    passes = done * args.gradient_accumulation
+    workers = 0 if args.cache_latents else args.workers
+    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
+    loader = accelerator.prepare(loader)
+
+    def show(step: int) -> dict[str, float]:
+        kept = average.module if average is not None else accelerator.unwrap_model(unet)
+
+        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return kept(inputs, t, prompt.expand(len(inputs), -1, -1)).sample
+
+        with accelerator.autocast():
+            rows, _ = look(predict, encoder, schedule, prediction, seen["image"], seen["mask"])
+            _, numbers = look(predict, encoder, schedule, prediction, judged["image"], judged["mask"])
+        save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
+        return numbers
+
+    step, numbers = done, {}
+    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
+    for number, batch in enumerate(loader, start=passes):
+        # 1. a noisy latent at a random time, from a generator of this pass's own
+        generator = step_generator(args.seed, number, accelerator.process_index)
+        if not args.cache_latents:
+            batch = encode(batch["image"], batch["mask"])
+        latent, masked, mask = batch["latent"], batch["masked"], batch["mask"]
+        noise = torch.randn(latent.shape, generator=generator).to(latent)
+        u = torch.rand(len(latent), generator=generator)
+        t = (schedule.steps * u**args.timestep_power).long().clamp(max=schedule.steps - 1)
+        signal = schedule.signal[t].to(latent)
+        noisy, target = add_noise(latent, noise, signal), target_of(prediction, latent, noise, signal)
+
+        # 2. the loss and the step
+        with accelerator.accumulate(unet):
+            inputs = unet_input(noisy, mask, masked)
+            output = unet(inputs, t.to(latent.device), prompt.expand(len(latent), -1, -1)).sample
+            loss = hole_weighted_mse(output.float(), target, mask, args.hole_weight).mean()
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(unet.parameters(), args.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if not accelerator.sync_gradients:
+            continue
+        step += 1
+        rates.step()
+        if average is not None:
+            average.update_parameters(accelerator.unwrap_model(unet))
+
+        # 3. what a person sees
+        progress.update()
+        progress.set_postfix(loss=f"{loss.item():.4f}")
+        accelerator.log({"loss": loss.item(), "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
+        if step % args.save_every == 0 or step == args.steps:
+            save_for_resume(accelerator, out, step)
+            if accelerator.is_main_process and args.validation:
+                numbers = show(step)
+                accelerator.log(numbers, step=step)
+                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.2f}" for k, v in numbers.items()))
+
+    if accelerator.is_main_process:
+        kept = average.module if average is not None else accelerator.unwrap_model(unet)
+        if args.validation and not numbers:  # the last step was taken before this run was resumed
+            numbers = show(step)
+        facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
+        if networks.config.training:
+            facts["before"] = networks.config.training
+        config = replace(networks.config, prediction=prediction, resolution=resolution, training=facts)
+        save_networks(out / "model.safetensors", networks, kept.state_dict(), config)
+        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(parse_args())
