@@ -1,0 +1,22 @@
+"""The nodes: the only room of the pack that knows ComfyUI."""
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from .attention import EraseOnceSRA
+from .crop import EraseOnceCrop, EraseOnceStitch
+from .erase import EraseOnceEraDiff, EraseOnceYOEO
+from .load import EraseOnceLoadModel
+from .sigmas import EraseOnceSigmas
+
+
+class EraseOnceExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            EraseOnceLoadModel,
+            EraseOnceYOEO,
+            EraseOnceEraDiff,
+            EraseOnceSRA,
+            EraseOnceSigmas,
+            EraseOnceCrop,
+            EraseOnceStitch,
+        ]

@@ -1,0 +1,105 @@
+"""Self-Rectifying Attention: EraDiff's attention for any UNet, SDXL included, under any sampler."""
+
+from functools import cache
+
+from comfy.model_patcher import ModelPatcher
+from comfy_api.v0_0_2 import io
+from torch import Tensor
+
+from eradiff_core.attention import attend
+from eradiff_core.inpainting.masks import as_mask, to_tokens
+
+from .patch import Attention, fast_kernel, replace_self_attention, self_attention_blocks
+from .schema import attention_input, schema
+
+BLOCKS = {"all": ("input", "middle", "output"), "encoder": ("input",), "middle": ("middle",), "decoder": ("output",)}
+
+
+class EraseOnceSRA(io.ComfyNode):
+    """EraDiff (CVPR 2025, arXiv 2503.07026), eq. 10: needs no training and no 9-channel model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="EraseOnceSRA",
+            display_name="Self-Rectifying Attention",
+            description="Keeps the masked region from looking at itself, so that it is filled from its surroundings.",
+            search_aliases=["SRA", "EraDiff attention", "object removal attention", "remove object"],
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="Any UNet: SD1.5, SD2, SDXL and their inpainting kin. It stays as it is."
+                ),
+                io.Mask.Input(
+                    "mask", tooltip="White where the hole is, in the picture's aspect; one mask or one a picture."
+                ),
+                attention_input("mode"),
+                io.Combo.Input(
+                    "blocks",
+                    options=list(BLOCKS),
+                    default="all",
+                    tooltip="Which part of the UNet it works in; the paper uses all of it.",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Where on the way from noise to picture it sets in; 0 is the beginning.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Where on the way from noise to picture it ends; 1 is the end.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="patched", tooltip="A copy of the model with the attention in it.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: ModelPatcher, mask: Tensor, mode: str, blocks: str, start_percent: float, end_percent: float
+    ) -> io.NodeOutput:
+        chosen = [block for block in self_attention_blocks(model) if block[0] in BLOCKS[blocks]]
+        if mode == "off":
+            return io.NodeOutput(model)
+        attention = rectified_attention(model, mask, mode, start_percent, end_percent)
+        return io.NodeOutput(replace_self_attention(model, attention, chosen))
+
+
+def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: float, end: float) -> Attention:
+    """Rectified attention of a pixel mask, between two points of the way from noise to picture."""
+    hole = as_mask(mask, *mask.shape[-2:], frames=mask.shape[:-2].numel())
+    sampling = model.get_model_object("model_sampling")
+    highest, lowest = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
+
+    @cache
+    def tokens(height: int, width: int) -> Tensor:
+        return to_tokens(hole, height, width)
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
+        if not lowest <= float(options["sigmas"][0]) <= highest:
+            return fast_kernel(options)(q, k, v)
+        check_aspect(hole, *options["original_shape"][-2:])
+        return attend(q, k, v, for_batch(tokens(height, width), q, options).to(q.device), mode, fast_kernel(options))
+
+    return attention
+
+
+def check_aspect(hole: Tensor, height: int, width: int) -> None:
+    """Raise ValueError unless the mask can be that of a picture, cut to a multiple of 8, with a latent of this size."""
+    ratio = hole.shape[-2] / hole.shape[-1]
+    if not height / (width + 1) <= ratio <= (height + 1) / width:
+        size = f"{hole.shape[-1]} x {hole.shape[-2]}"
+        raise ValueError(f"mask must have the picture's aspect, which is about {8 * width} x {8 * height}, got {size}.")
+
+
+def for_batch(tokens: Tensor, q: Tensor, options: dict) -> Tensor:
+    """One row of tokens a sample: the batch is repeated as a whole for the prompt and its negative."""
+    pictures = len(q) // len(options["cond_or_uncond"])
+    if len(tokens) not in (1, pictures):
+        raise ValueError(f"mask must come once or once a picture ({pictures}), got {len(tokens)} masks.")
+    return tokens.repeat(len(q) // len(tokens), 1)

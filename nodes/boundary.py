@@ -1,0 +1,115 @@
+"""Where ComfyUI's vocabulary meets ours: IMAGE, MASK, MODEL, VAE and CONDITIONING in, an engine out.
+
+Pictures are [b, h, w, c] there and [b, c, h, w] here.  Latents are in the autoencoder's own units there and of unit
+variance here; the model's latent format converts them.
+"""
+
+from collections.abc import Callable
+
+import comfy.sample
+import latent_preview
+import torch
+from comfy import model_management
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import KSAMPLER
+from comfy.sd import VAE
+from torch import Tensor
+
+from eradiff_core.inpainting.architecture import ModelConfig
+from eradiff_core.inpainting.engine import Inputs
+
+from .patch import replace_self_attention, self_attention_blocks, unet_of
+
+CONFIG = "erase_once"  # the name under which a MODEL of ours carries its ModelConfig
+STOCK_RESOLUTION = 512  # pixels; SD1.5-Inpaint and SD2-Inpaint from a stock loader
+
+
+def picture_from(image: Tensor) -> Tensor:
+    """IMAGE to [b, c, h, w]; fp32, whatever precision this ComfyUI keeps its pictures in."""
+    return image.movedim(-1, 1).float()
+
+
+def image_from(picture: Tensor) -> Tensor:
+    """[b, c, h, w] to IMAGE; the inverse of ``picture_from``."""
+    return picture.movedim(1, -1).contiguous().to(model_management.intermediate_device())
+
+
+def mask_from(mask: Tensor) -> Tensor:
+    """[b, 1, h, w] to MASK."""
+    return mask[:, 0].to(model_management.intermediate_device())
+
+
+class ComfyEngine:
+    """A pipeline's engine on ComfyUI's own sampling.
+
+    LoRAs, low-VRAM modes, attention kernels, previews, the progress bar and Cancel come with it.
+    Raises ValueError for a model, autoencoder or conditioning that cannot work together.
+    """
+
+    def __init__(self, model: ModelPatcher, vae: VAE, conditioning: list):
+        check_inpainting(model, vae, conditioning)
+        self.model, self.vae, self.conditioning = model, vae, conditioning
+        self.latent_format = model.get_model_object("latent_format")
+        config: ModelConfig | None = model.get_attachment(CONFIG)
+        self.resolution = config.resolution if config else STOCK_RESOLUTION
+
+    def encode(self, image: Tensor) -> Tensor:
+        """RGB in [0, 1] to a unit-variance latent."""
+        return self.latent_format.process_in(self.vae.encode(image.movedim(1, -1)))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """The inverse of ``encode``."""
+        return self.vae.decode(self.latent_format.process_out(latent)).movedim(-1, 1)
+
+    def sample(self, sampler: Callable, sigmas: Tensor, noise: Tensor, inputs: Inputs) -> Tensor:
+        """Run a sampler from the noised start; see ``Inputs`` for what it is conditioned on."""
+        # ComfyUI would noise the start by itself, but at the highest level it scales the noise as for an empty start
+        # even where there is a picture. So the noised start goes in as the latent image, with no noise to be added.
+        device = model_management.intermediate_device()
+        start = inputs.noised_start(noise.to(device), sigmas[0].to(device))
+        latent = comfy.sample.sample_custom(
+            self._with_attention(inputs.attention),
+            noise=torch.zeros_like(start),
+            cfg=1.0,
+            sampler=KSAMPLER(sampler),
+            sigmas=sigmas,
+            positive=self._conditions(inputs),
+            negative=self._conditions(inputs),
+            latent_image=self.latent_format.process_out(start),
+            callback=progress(self.model, len(sigmas) - 1),
+        )
+        return self.latent_format.process_in(latent)
+
+    def _conditions(self, inputs: Inputs) -> list:
+        """The conditioning with what the UNet looks at: the masked picture and the mask, on the latent grid."""
+        looks_at = {"concat_latent_image": self.latent_format.process_out(inputs.masked), "concat_mask": inputs.mask}
+        return [[embedding, {**extras, **looks_at}] for embedding, extras in self.conditioning]
+
+    def _with_attention(self, attention: Callable | None) -> ModelPatcher:
+        if attention is None:
+            return self.model
+        blocks = self_attention_blocks(self.model)
+        return replace_self_attention(self.model, lambda q, k, v, h, w, options: attention(q, k, v, h, w), blocks)
+
+
+def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
+    """Raise ValueError unless the model is a 9-channel UNet and the others fit it."""
+    channels = unet_of(model).in_channels
+    if channels != 9:
+        raise ValueError(f"model must be an inpainting UNet with 9 input channels, got one with {channels}.")
+    if vae.latent_channels != 4:
+        raise ValueError(f"vae must give latents of 4 channels, got {vae.latent_channels}.")
+    needed, got = model.model.model_config.unet_config["context_dim"], conditioning[0][0].shape[-1]
+    if needed != got:
+        raise ValueError(f"conditioning must be {needed} numbers wide for this model, got {got}.")
+
+
+def progress(model: ModelPatcher, steps: int) -> Callable:
+    """A sampler's callback: progress bar, preview, and the end of it all where the user cancelled."""
+    show = latent_preview.prepare_callback(model, steps)
+
+    def callback(step: int, denoised: Tensor, x: Tensor, total: int) -> None:
+        model_management.throw_exception_if_processing_interrupted()
+        show(step, denoised, x, total)
+
+    return callback

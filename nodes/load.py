@@ -1,0 +1,110 @@
+"""Load Erase Model: a checkpoint of ours or anybody's, as MODEL, VAE and CONDITIONING."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.v0_0_2 import io
+
+from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
+
+from .model import build_model, build_vae, show_true_colours
+from .schema import schema
+
+NANO = "nano (built in)"
+NANO_FILE = Path(__file__).resolve().parents[1] / "assets" / "nano.safetensors"
+INPAINT = "inpaint/"
+NONE = "none"
+
+
+class EraseOnceLoadModel(io.ComfyNode):
+    """Reads an inpainting model from a ComfyUI file or a diffusers folder, with a YOEO UNet laid over it if given."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="EraseOnceLoadModel",
+            display_name="Load Erase Model",
+            description="Loads an inpainting model to erase with, and the empty prompt it runs on.",
+            search_aliases=["erase model loader", "object removal", "inpaint model", "YOEO", "EraDiff"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=model_names(),
+                    default=NANO,
+                    tooltip="The small built-in model, a file in models/checkpoints or a folder in models/diffusers.",
+                ),
+                io.Combo.Input(
+                    "unet",
+                    options=unet_names(),
+                    default=NONE,
+                    tooltip="A UNet to lay over the model's own, as YOEO's authors publish theirs; "
+                    "a file in models/diffusion_models or models/inpaint.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The inpainting UNet; it carries its own settings."),
+                io.Vae.Output(display_name="vae", tooltip="The autoencoder that belongs to it."),
+                io.Conditioning.Output(
+                    display_name="conditioning", tooltip="The empty prompt: erasing needs no words."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: str, unet: str) -> io.NodeOutput:
+        loaded = read_checkpoint(model_path(model))
+        if unet != NONE:
+            loaded = read_checkpoint(unet_path(unet), base=loaded)
+        check_complete(loaded, model)
+        patcher, vae = build_model(loaded), build_vae(loaded)
+        if loaded.config.vae.kind == "tiny":
+            show_true_colours(patcher, vae)
+        return io.NodeOutput(patcher, vae, [[loaded.empty_prompt.float(), {}]])
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, unet: str) -> list[tuple[str, int, int]]:
+        paths = [model_path(model), *([unet_path(unet)] if unet != NONE else [])]
+        files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
+        return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+
+
+def model_names() -> list[str]:
+    """The built-in model, every checkpoint file, every diffusers folder."""
+    return [NANO, *folder_paths.get_filename_list("checkpoints"), *diffusers_folders()]
+
+
+def diffusers_folders() -> dict[str, Path]:
+    """Every folder of models/diffusers that holds a pipeline, linked ones too, by its name there."""
+    walks = [(root, os.walk(root, followlinks=True)) for root in folder_paths.get_folder_paths("diffusers")]
+    found = [(root, folder) for root, walk in walks for folder, _, files in walk if "model_index.json" in files]
+    return {os.path.relpath(folder, root): Path(folder) for root, folder in found}
+
+
+def model_path(name: str) -> Path:
+    """Where a model of that name lies.  Raises FileNotFoundError."""
+    if name == NANO:
+        return NANO_FILE
+    folders = diffusers_folders()
+    return folders[name] if name in folders else Path(folder_paths.get_full_path_or_raise("checkpoints", name))
+
+
+def unet_names() -> list[str]:
+    """Nothing, every diffusion model, and what lies in models/inpaint where another pack has registered it."""
+    inpaint = folder_paths.get_filename_list("inpaint") if "inpaint" in folder_paths.folder_names_and_paths else []
+    return [NONE, *folder_paths.get_filename_list("diffusion_models"), *(f"{INPAINT}{name}" for name in inpaint)]
+
+
+def unet_path(name: str) -> Path:
+    """Where a UNet of that name lies.  Raises FileNotFoundError."""
+    if name.startswith(INPAINT):
+        return Path(folder_paths.get_full_path_or_raise("inpaint", name.removeprefix(INPAINT)))
+    return Path(folder_paths.get_full_path_or_raise("diffusion_models", name))
+
+
+def check_complete(checkpoint: Checkpoint, name: str) -> None:
+    """Raise ValueError unless the checkpoint brings everything that a run needs."""
+    if checkpoint.vae is None:
+        raise ValueError(f"a checkpoint must hold an autoencoder, but {name} has none; a UNet alone belongs in 'unet'.")
+    if checkpoint.empty_prompt is None:
+        raise ValueError(f"a checkpoint must hold a text encoder or an empty prompt of ours, but {name} has neither.")

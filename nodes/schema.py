@@ -1,0 +1,48 @@
+"""Schemas that every supported ComfyUI accepts, and the inputs that several nodes have."""
+
+from dataclasses import fields
+
+from comfy_api.v0_0_2 import io
+
+from eradiff_core.attention import MODES
+
+CATEGORY = "inpaint/erase"
+
+
+def schema(**declared) -> io.Schema:
+    """A node's schema in our category, without the keywords that this ComfyUI is too old to know.
+
+    ``search_aliases``, for one, came after 0.3.75, which rejects what it does not know.
+    """
+    known = {field.name for field in fields(io.Schema)}
+    return io.Schema(category=CATEGORY, **{name: value for name, value in declared.items() if name in known})
+
+
+def grow_input() -> io.Int.Input:
+    return io.Int.Input(
+        "grow",
+        default=5,
+        min=0,
+        max=64,
+        tooltip="Pixels, for a crop of 512, by which the mask is widened and over which the seam is blended.",
+    )
+
+
+def context_input() -> io.Float.Input:
+    return io.Float.Input(
+        "context",
+        default=0.5,
+        min=0.0,
+        max=4.0,
+        step=0.05,
+        tooltip="How much of the surroundings to look at on each side, as a fraction of the hole.",
+    )
+
+
+def attention_input(name: str) -> io.Combo.Input:
+    return io.Combo.Input(
+        name,
+        options=list(MODES),
+        default=MODES[0],
+        tooltip="rectified: the hole does not look at itself; strict: nothing looks at the hole; off: plain attention.",
+    )

@@ -1,0 +1,59 @@
+"""Erase Sigmas: the noise levels of our two paths, for the stock sampling nodes."""
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingDiscrete
+from comfy_api.v0_0_2 import io
+
+from eradiff_core.inpainting.schedule import trailing_timesteps
+from yoeo_core.consistency import timesteps
+
+from .schema import schema
+
+METHODS = ("yoeo", "eradiff")
+
+
+class EraseOnceSigmas(io.ComfyNode):
+    """YOEO's timesteps (999, 749, ...) or EraDiff's trailing ones, as noise levels of the model's own schedule."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="EraseOnceSigmas",
+            display_name="Erase Sigmas",
+            description="The noise levels that YOEO and EraDiff sample at, for SamplerCustom and its kin.",
+            search_aliases=["YOEO scheduler", "EraDiff scheduler", "LCM sigmas"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will be sampled; its schedule gives the noise levels."),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default=METHODS[0],
+                    tooltip="yoeo: timesteps 999, 749, 499, 249; eradiff: evenly spaced ones that begin at 999.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=2,
+                    min=1,
+                    max=1000,
+                    tooltip="Sampling steps: 1 to 4 for yoeo, 12 or so for eradiff.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.05,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Below 1 the noisiest part of eradiff's path is left out; yoeo has no use for it.",
+                ),
+            ],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="Falling noise levels, the last one 0.")],
+        )
+
+    @classmethod
+    def execute(cls, model: ModelPatcher, method: str, steps: int, strength: float) -> io.NodeOutput:
+        sampling = model.get_model_object("model_sampling")
+        if not isinstance(sampling, ModelSamplingDiscrete):
+            raise ValueError("model must have Stable Diffusion's 1000 timesteps, got one with another noise schedule.")
+        visited = timesteps(steps) if method == "yoeo" else trailing_timesteps(steps, strength)
+        return io.NodeOutput(torch.cat([sampling.sigma(torch.tensor(visited)), torch.zeros(1)]))

@@ -1,0 +1,204 @@
+"""Self-Rectifying Attention as a model patch: what it computes, where it works, and that it ends with its clone."""
+
+import logging
+import re
+
+import pytest
+import torch
+from in_comfyui import comfy, load_pack, nodes, room
+from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+
+from eradiff_core.attention import attend
+from eradiff_core.inpainting.masks import to_tokens
+
+LATENT = (8, 12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_comfyui(comfyui):
+    load_pack(comfyui)
+    nodes()
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(in_comfyui):
+    return room("model").build_model(tiny_checkpoint(tiny_config(UNET_LIKE_SD15, TINY)))
+
+
+def hole(frames: int = 1) -> torch.Tensor:
+    """A pixel mask for the latent, another one for each picture."""
+    mask = torch.zeros(frames, 8 * LATENT[0], 8 * LATENT[1])
+    for frame in range(frames):
+        mask[frame, 10:40, 8 + 16 * frame : 40 + 16 * frame] = 1
+    return mask
+
+
+def patched(model, mask=None, mode="rectified", blocks="all", start=0.0, end=1.0):
+    return nodes()["EraseOnceSRA"].execute(model, hole() if mask is None else mask, mode, blocks, start, end)[0]
+
+
+def sampled(model, batch: int = 1, cfg: float = 1.0) -> torch.Tensor:
+    """Two steps of a stock sampler on any model, prompt and negative in one batch where cfg asks for both."""
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(batch, 4, *LATENT, generator=generator)
+    pooled = {"pooled_output": torch.zeros(1, 1280)}  # SDXL's, the others pass it over
+    prompts = [[[torch.randn(1, 4, 64, generator=generator), pooled]] for _ in range(2)]
+    sampler = comfy("comfy.samplers").sampler_object("euler")
+    sigmas = torch.tensor([14.6146, 2.0, 0.0])
+    return comfy("comfy.sample").sample_custom(model, noise, cfg, sampler, sigmas, *prompts, torch.zeros_like(noise))
+
+
+def options(**changed) -> dict:
+    """What ComfyUI tells an attention patch, in a layer of half the latent's size."""
+    height, width = LATENT
+    told = {"n_heads": 2, "attn_precision": None, "cond_or_uncond": [0], "sigmas": torch.tensor([3.0])}
+    told |= {"activations_shape": [1, 8, height // 2, width // 2], "original_shape": [1, 9, height, width]}
+    return told | changed
+
+
+def replacement(model, *block):
+    return model.model_options["transformer_options"]["patches_replace"]["attn1"][block]
+
+
+def qkv(batch: int = 1, tokens: int = LATENT[0] * LATENT[1] // 4) -> tuple[torch.Tensor, ...]:
+    return torch.randn(3, batch, tokens, 8, generator=torch.Generator().manual_seed(2)).unbind()
+
+
+def expected(q, k, v, mask, mode="rectified"):
+    heads = (x.unflatten(-1, (2, 4)).transpose(1, 2) for x in (q, k, v))
+    tokens = to_tokens(mask[:, None], LATENT[0] // 2, LATENT[1] // 2)
+    return attend(*heads, tokens, mode).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+def test_the_patch_computes_attend(model, mode: str):
+    out = replacement(patched(model, mode=mode), "middle", 0)(*qkv(), options())
+    assert torch.allclose(out, expected(*qkv(), hole(), mode), atol=1e-5)
+    assert not torch.allclose(out, expected(*qkv(), hole(), "off"), atol=1e-2)
+
+
+def test_prompt_and_negative_share_the_masks_of_the_batch(model):
+    """ComfyUI runs the whole batch for the negative, then the whole batch for the prompt."""
+    out = replacement(patched(model, hole(2)), "middle", 0)(*qkv(4), options(cond_or_uncond=[1, 0]))
+    assert torch.allclose(out, expected(*qkv(4), hole(2).repeat(2, 1, 1)), atol=1e-5)
+    one = replacement(patched(model), "middle", 0)(*qkv(4), options(cond_or_uncond=[1, 0]))
+    assert torch.allclose(one, expected(*qkv(4), hole().repeat(4, 1, 1)), atol=1e-5)
+
+
+def test_masks_that_do_not_fit_are_named(model):
+    with pytest.raises(ValueError, match=re.escape("mask must come once or once a picture (2), got 3 masks.")):
+        replacement(patched(model, hole(3)), "middle", 0)(*qkv(2), options())
+    with pytest.raises(
+        ValueError, match=re.escape("mask must have the picture's aspect, which is about 96 x 64, got 64 x 96.")
+    ):
+        replacement(patched(model, hole().mT), "middle", 0)(*qkv(), options())
+    with pytest.raises(ValueError, match="mask must hold numbers from 0 to 1"):
+        patched(model, hole() * 3)
+
+
+def test_it_works_between_its_two_points_only(model):
+    late = replacement(patched(model, start=0.5), "middle", 0)
+    sampling = model.get_model_object("model_sampling")
+    border = sampling.percent_to_sigma(0.5)
+    assert torch.allclose(late(*qkv(), options(sigmas=torch.tensor([border * 1.01]))), expected(*qkv(), hole(), "off"))
+    assert torch.allclose(
+        late(*qkv(), options(sigmas=torch.tensor([border * 0.99]))), expected(*qkv(), hole()), atol=1e-5
+    )
+
+
+def test_rearranged_tokens_get_plain_attention_and_one_warning(model, caplog):
+    patch = replacement(patched(model), "middle", 0)
+    with caplog.at_level(logging.WARNING):
+        out = [patch(*qkv(tokens=10), options()) for _ in range(3)][0]
+    assert out.shape == (1, 10, 8)
+    assert [record.message for record in caplog.records] == [
+        "Erase Once: 10 tokens do not lie on the 6 x 4 grid, attention stays plain."
+    ]
+
+
+def test_every_block_that_attends_is_found(model):
+    shape, unet = UNET_LIKE_SD15, model.model.diffusion_model
+    assert room("patch").self_attention_blocks(model) == [
+        *[("input", n) for n in (1, 2, 4, 5)],
+        ("middle", 0),
+        *[("output", n) for n in range(shape.layers + 1, len(unet.output_blocks))],
+    ]
+    keys = patched(model, blocks="decoder").model_options["transformer_options"]["patches_replace"]["attn1"]
+    assert {part for part, _ in keys} == {"output"}
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+def test_the_patch_never_outlives_its_clone(model, cfg: float, batch: int):
+    """The same MODEL used by another node afterwards gives the bits it gave before."""
+    before = sampled(model, batch, cfg)
+    with_patch = sampled(patched(model, hole(batch)), batch, cfg)
+    assert torch.equal(sampled(model, batch, cfg), before)
+    assert "patches_replace" not in model.model_options["transformer_options"]
+    assert (with_patch - before).abs().max() > 1e-4
+
+
+def test_each_picture_of_a_batch_is_rectified_by_its_own_mask(model):
+    both = sampled(patched(model, hole(2)), batch=2, cfg=4.0)
+    first, second = (sampled(patched(model, mask[None]), batch=2, cfg=4.0) for mask in hole(2))
+    assert torch.allclose(both[0], first[0], atol=1e-4) and torch.allclose(both[1], second[1], atol=1e-4)
+    assert not torch.allclose(both[1], first[1], atol=1e-4)
+
+
+def test_off_gives_the_model_itself(model):
+    assert patched(model, mode="off") is model
+
+
+def test_a_second_owner_of_the_same_blocks_is_refused(model):
+    decoder = patched(model, blocks="decoder")
+    patched(decoder, blocks="encoder")
+    with pytest.raises(
+        ValueError, match=re.escape("model must have its self-attention free, but another node replaced it")
+    ):
+        patched(decoder)
+    theirs = model.clone()
+    theirs.set_model_attn1_replace(lambda q, k, v, options: q, "input", 1, 0)
+    with pytest.raises(ValueError, match=re.escape("in block ('input', 1).")):
+        patched(theirs)
+
+
+def test_a_model_that_is_no_unet_is_refused(model):
+    other = model.clone()
+    other.add_object_patch("diffusion_model", torch.nn.Linear(1, 1))
+    for mode in ("rectified", "off"):
+        with pytest.raises(
+            ValueError, match=re.escape("model must be a UNet (SD1.5, SD2 or SDXL, for example), got Linear.")
+        ):
+            patched(other, mode=mode)
+
+
+def test_an_sdxl_unet_is_patched_in_all_its_depths():
+    """Two and ten transformers a block: a patch owns the block, whatever their number."""
+    supported = comfy("comfy.supported_models").SDXL
+    shape = {"model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": [1, 1], "transformer_depth": [0, 3]}
+    shape |= {
+        "transformer_depth_middle": 2,
+        "transformer_depth_output": [0, 0, 3, 3],
+        "context_dim": 64,
+        "legacy": False,
+    }
+    shape |= {
+        "in_channels": 4,
+        "out_channels": 4,
+        "image_size": 32,
+        "num_classes": "sequential",
+        "adm_in_channels": 2816,
+    }
+    shape |= {"use_linear_in_transformer": True, "use_spatial_transformer": True, "dtype": torch.float32}
+    described = supported(shape)
+    described.unet_config |= {"num_head_channels": 16}
+    torch.manual_seed(0)
+    network = comfy("comfy.model_base").SDXL(described)
+    for parameter in network.diffusion_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    sdxl = comfy("comfy.model_patcher").ModelPatcher(network, torch.device("cpu"), torch.device("cpu"))
+    before = sampled(sdxl, cfg=4.0)
+    assert before.isfinite().all() and (sampled(patched(sdxl), cfg=4.0) - before).abs().max() > 1e-5
+    assert torch.equal(sampled(sdxl, cfg=4.0), before)
