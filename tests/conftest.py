@@ -1,0 +1,31 @@
+"""What several test files share: a real ComfyUI with this pack in it, started once a session."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from workflows.comfyui import Server, lay_out, serving
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    """The folder of a ComfyUI: yours by COMFYUI_PATH, else the one that ./test fetches."""
+    folder = Path(os.environ.get("COMFYUI_PATH", ROOT / ".comfyui"))
+    if not (folder / "main.py").exists():
+        raise FileNotFoundError(f"the tests need a ComfyUI, got none in {folder}: run ./test, which fetches it.")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(comfyui: Path) -> Iterator[Server]:
+    """A running ComfyUI on the CPU, in a folder of its own."""
+    with TemporaryDirectory(prefix="erase-once-tests-") as folder:
+        base = lay_out(Path(folder), ROOT)
+        with serving(comfyui, Path(sys.executable), base, "--cpu", "--preview-method", "latent2rgb") as running:
+            yield running

@@ -1,0 +1,199 @@
+"""The example graphs on a real ComfyUI, through its websocket API, as a user's browser would run them."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from stock_checkpoint import write_stock_checkpoint
+
+from workflows.client import Client, Interrupted, NodeError, PromptError, saved_pictures, with_mask
+from workflows.comfyui import Server
+from workflows.convert import fill_in, to_prompt
+
+ROOT = Path(__file__).resolve().parent.parent
+GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
+NODES = {
+    "EraseOnceLoadModel",
+    "EraseOnceYOEO",
+    "EraseOnceEraDiff",
+    "EraseOnceSRA",
+    "EraseOnceSigmas",
+    "EraseOnceCrop",
+    "EraseOnceStitch",
+}
+GROWN_PX = 12  # more than any graph grows its mask
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A part of a real photograph, 256 x 192, and beside it a mask."""
+    Image.open(ROOT / "assets" / "pictures" / "wren.jpg").crop((200, 40, 456, 232)).save(tmp_path / "photo.png")
+    mask = Image.new("L", (256, 192))
+    ImageDraw.Draw(mask).ellipse((90, 60, 140, 110), fill=255)
+    mask.save(tmp_path / "mask.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture(scope="session")
+def stock_checkpoint(server: Server) -> str:
+    return write_stock_checkpoint(server.base / "models" / "checkpoints" / "stock-inpainting.safetensors").name
+
+
+def drive(server: Server, scenario: Callable[[Client], Awaitable]):
+    """Runs an async scenario with a client of the server; what it returned."""
+
+    async def connected():
+        async with Client(server.address) as client:
+            return await scenario(client)
+
+    return asyncio.run(connected())
+
+
+async def prepared(client: Client, name: str, photo: Path) -> dict:
+    """An example graph as a prompt, with the picture in it."""
+    graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
+    prompt = to_prompt(graph, await client.object_info())
+    fill_in(prompt, "LoadImage", image=await client.upload(with_mask(photo, photo.with_name("mask.png")), "photo.png"))
+    return prompt
+
+
+async def saved(client: Client, outputs: dict) -> np.ndarray:
+    """The only picture that a run saved."""
+    (image,) = saved_pictures(outputs)
+    return np.asarray(Image.open(io.BytesIO(await client.view(image))))
+
+
+def id_of(prompt: dict, class_type: str) -> str:
+    (found,) = [node for node, content in prompt.items() if content["class_type"] == class_type]
+    return found
+
+
+def far_from_hole(photo: Path) -> np.ndarray:
+    hole = np.asarray(Image.open(photo.with_name("mask.png"))) > 0
+    return ndimage.distance_transform_edt(~hole) > GROWN_PX
+
+
+def test_object_info_lists_our_nodes_and_every_input_has_a_tooltip(server: Server):
+    info = drive(server, Client.object_info)
+    assert {name for name in info if name.startswith("EraseOnce")} == NODES
+    for node in NODES:
+        for group in info[node]["input"].values():
+            for name, (_, options) in group.items():
+                assert options.get("tooltip"), f"{node}.{name}"
+
+
+@pytest.mark.parametrize("name", ["erase_yoeo", "erase_eradiff", "crop_stitch_second_pass"])
+def test_graph_erases_and_leaves_the_rest_alone(server: Server, photo: Path, name: str):
+    async def scenario(client: Client) -> np.ndarray:
+        return await saved(client, await client.run(await prepared(client, name, photo)))
+
+    before, after = np.asarray(Image.open(photo)), drive(server, scenario)
+    assert after.shape == before.shape
+    outside = far_from_hole(photo)
+    assert (after[outside] == before[outside]).all()
+    assert (after[~outside] != before[~outside]).mean() > 0.2
+
+
+def test_sra_graph_runs_on_a_stock_checkpoint(server: Server, photo: Path, stock_checkpoint: str):
+    async def scenario(client: Client) -> tuple[np.ndarray, np.ndarray]:
+        prompt = await prepared(client, "sra_stock_sampler", photo)
+        fill_in(prompt, "CheckpointLoaderSimple", ckpt_name=stock_checkpoint)
+        fill_in(prompt, "KSampler", steps=3)
+        rectified = await saved(client, await client.run(prompt))
+        fill_in(prompt, "EraseOnceSRA", mode="off")
+        return rectified, await saved(client, await client.run(prompt))
+
+    rectified, plain = drive(server, scenario)
+    assert rectified.shape == plain.shape == (192, 256, 3)
+    assert (rectified != plain).any()
+
+
+def test_all_example_graphs_are_tested():
+    assert [path.stem for path in GRAPHS] == [
+        "crop_stitch_second_pass",
+        "erase_eradiff",
+        "erase_yoeo",
+        "sra_stock_sampler",
+    ]
+
+
+def test_progress_and_previews_arrive(server: Server, photo: Path):
+    seen = []
+
+    async def scenario(client: Client) -> dict:
+        prompt = await prepared(client, "erase_eradiff", photo)
+        fill_in(prompt, "EraseOnceEraDiff", steps=4, seed=1)
+        return await client.run(prompt, watch=lambda kind, data: seen.append((kind, data)))
+
+    drive(server, scenario)
+    assert [(d["value"], d["max"]) for kind, d in seen if kind == "progress"] == [(n, 4) for n in (1, 2, 3, 4)]
+    assert [data for kind, data in seen if kind == "preview"]
+
+
+def test_cancel_stops_within_a_step_and_the_server_goes_on(server: Server, photo: Path):
+    steps_seen = []
+
+    async def scenario(client: Client) -> np.ndarray:
+        prompt = await prepared(client, "erase_eradiff", photo)
+        fill_in(prompt, "EraseOnceEraDiff", steps=1000, seed=2)
+        cancelling = []
+
+        def cancel_after_three_steps(kind: str, data: dict) -> None:
+            if kind == "progress":
+                steps_seen.append(data["value"])
+                if data["value"] == 3:
+                    cancelling.append(asyncio.create_task(client.interrupt()))
+
+        with pytest.raises(Interrupted, match="EraseOnceEraDiff"):
+            await client.run(prompt, watch=cancel_after_three_steps)
+        await asyncio.gather(*cancelling)
+        return await saved(client, await client.run(await prepared(client, "erase_yoeo", photo)))
+
+    assert drive(server, scenario).shape == (192, 256, 3)
+    assert 3 <= steps_seen[-1] <= 10
+
+
+def test_an_empty_mask_gives_the_picture_back_and_says_so(server: Server, photo: Path):
+    Image.new("L", (256, 192)).save(photo.with_name("mask.png"))
+
+    async def scenario(client: Client) -> tuple[np.ndarray, dict]:
+        outputs = await client.run(await prepared(client, "erase_yoeo", photo))
+        return await saved(client, outputs), outputs
+
+    after, outputs = drive(server, scenario)
+    assert (after == np.asarray(Image.open(photo))).all()
+    texts = [text for node in outputs.values() for text in node.get("text", [])]
+    assert texts == ["The mask is empty: nothing to erase, the picture is unchanged."]
+
+
+def test_a_mask_of_another_shape_is_refused_by_the_node_it_came_to(server: Server, photo: Path, tmp_path: Path):
+    Image.new("RGBA", (100, 300)).save(tmp_path / "tall.png")
+
+    async def scenario(client: Client) -> None:
+        prompt = await prepared(client, "erase_yoeo", photo)
+        tall = await client.upload((tmp_path / "tall.png").read_bytes(), "tall.png")
+        prompt["tall"] = {"class_type": "LoadImage", "inputs": {"image": tall}}
+        node = id_of(prompt, "EraseOnceYOEO")
+        prompt[node]["inputs"]["mask"] = ["tall", 1]
+        with pytest.raises(NodeError, match="mask must") as raised:
+            await client.run(prompt)
+        assert (raised.value.node, raised.value.node_type) == (node, "EraseOnceYOEO")
+
+    drive(server, scenario)
+
+
+def test_a_widget_out_of_range_is_refused_before_anything_runs(server: Server, photo: Path):
+    async def scenario(client: Client) -> None:
+        prompt = await prepared(client, "erase_yoeo", photo)
+        fill_in(prompt, "EraseOnceYOEO", steps=9)
+        with pytest.raises(PromptError, match="steps") as raised:
+            await client.run(prompt)
+        assert list(raised.value.nodes) == [id_of(prompt, "EraseOnceYOEO")]
+
+    drive(server, scenario)
