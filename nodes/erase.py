@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
 from eradiff_core.inpainting.erasing import Erased
+from eradiff_core.sampler import path
 from yoeo_core import pipeline as yoeo
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
@@ -84,7 +85,8 @@ class EraseOnceEraDiff(io.ComfyNode):
                     min=0.05,
                     max=1.0,
                     step=0.01,
-                    tooltip="How much noise the original gets: 1 forgets the object, less keeps more of what is there.",
+                    tooltip="How much of the path is walked: 1 starts in the most noise, less skips the noisiest steps "
+                    "and keeps more of what is there.",
                 ),
                 attention_input("attention"),
             ],
@@ -120,7 +122,7 @@ class EraseOnceEraDiff(io.ComfyNode):
             context=context,
             resolution=resolution or None,
         )
-        return answer(erased, steps, perf_counter() - started)
+        return answer(erased, len(path(steps, strength)) - 1, perf_counter() - started)
 
 
 def what_to_erase() -> list[io.Input]:

@@ -15,6 +15,7 @@ from eradiff_core.inpainting.ldm_keys import unet_keys, vae_layout
 
 from .boundary import CONFIG
 
+RIDGE = 1e-3  # of show_true_colours; without it the nano's fourth channel, which carries texture, tints its previews
 MODEL_TYPES = {"epsilon": ModelType.EPS, "v_prediction": ModelType.V_PREDICTION}
 
 
@@ -114,11 +115,15 @@ def vae_config(shape: VAEShape) -> dict:
 
 
 def show_true_colours(model: ModelPatcher, vae: VAE) -> None:
-    """Fit the linear map from latents to RGB that previews are drawn with to an autoencoder that is not SD's own."""
+    """Fit the linear map from latents to RGB that previews are drawn with to an autoencoder that is not SD's own.
+
+    The fit is made on flat colours; a channel that hardly moves with colour is held to a small part in the map.
+    """
     latent_format = model.get_model_object("latent_format")
-    colours = torch.rand(16, 3, generator=torch.Generator().manual_seed(0))
-    flat = colours[:, None, None].expand(-1, 32, 32, -1)
-    latents = latent_format.process_in(vae.encode(flat)).mean((2, 3)).cpu()
-    fit = torch.linalg.lstsq(torch.cat([latents, torch.ones(16, 1)], dim=1), 2 * colours - 1).solution
+    colours = torch.rand(32, 3, generator=torch.Generator().manual_seed(0))
+    latents = latent_format.process_in(vae.encode(colours[:, None, None].expand(-1, 32, 32, -1))).mean((2, 3)).cpu()
+    hold = (RIDGE * len(colours)) ** 0.5 * torch.eye(5)[:4]
+    given = torch.cat([torch.cat([latents, torch.ones(len(colours), 1)], dim=1), hold])
+    fit = torch.linalg.lstsq(given, torch.cat([2 * colours - 1, torch.zeros(4, 3)])).solution
     latent_format.latent_rgb_factors, latent_format.latent_rgb_factors_bias = fit[:4].tolist(), fit[4].tolist()
     latent_format.taesd_decoder_name = None

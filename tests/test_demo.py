@@ -20,8 +20,10 @@ def demo(comfyui: Path, *arguments: str | Path):
     return run([sys.executable, ROOT / "demo", *arguments], env=known, capture_output=True, text=True)
 
 
-def test_demo_erases_the_bird(comfyui: Path, tmp_path: Path):
-    ended = demo(comfyui, "--out", tmp_path / "out.png")
+@pytest.mark.parametrize("method", ["yoeo", "eradiff"])
+def test_demo_erases_the_bird(comfyui: Path, tmp_path: Path, method: str):
+    """Random weights leave a ghost (0.26 below), a base that draws objects a bird (0.48), and neither passes."""
+    ended = demo(comfyui, "--method", method, "--out", tmp_path / "out.png")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     before = np.asarray(Image.open(PICTURES / "wren.jpg"), dtype=float)
     after = np.asarray(Image.open(tmp_path / "out.png"), dtype=float)
@@ -29,7 +31,7 @@ def test_demo_erases_the_bird(comfyui: Path, tmp_path: Path):
     distance = ndimage.distance_transform_edt(~hole)
     sky = before[(distance > 8) & (distance < 24)].mean(0)
     assert (after[distance > 12] == before[distance > 12]).all()
-    assert abs(after[hole].mean(0) - sky).mean() < 0.5 * abs(before[hole].mean(0) - sky).mean()
+    assert abs(after[hole] - sky).mean() < 0.2 * abs(before[hole] - sky).mean()
     assert Image.open(tmp_path / "out_before_after.jpg").height == before.shape[0]
 
 

@@ -113,6 +113,8 @@ def test_an_empty_mask_gives_the_picture_back_and_says_so(node: str, loaded: dic
 def test_the_answer_tells_what_was_done(loaded: dict):
     (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), resolution=128).ui.as_dict()["text"]
     assert re.fullmatch(r"1 crop\(s\) at 128 x 128, 2 step\(s\) each, \d+\.\d s\.", text)
+    (text,) = erase("EraseOnceEraDiff", loaded, picture(), mask(), steps=4, strength=0.5).ui.as_dict()["text"]
+    assert "2 step(s) each" in text
 
 
 @pytest.mark.parametrize("shape", [(90, 140), (1, 90, 140), (1, 1, 90, 140), (1, 45, 70)])
