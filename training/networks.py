@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.engine import build_unet, build_vae
+from eradiff_core.inpainting.engine import build_unet, load_unet, load_vae
 from eradiff_core.inpainting.shapes import Float
 
 NANO = ModelConfig(
@@ -45,10 +45,7 @@ def load_networks(base: str, vae: str | None) -> Networks:
     if checkpoint.vae is None or checkpoint.empty_prompt is None:
         missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"
         raise ValueError(f"a base to train from must be complete, got {base} without {missing}.")
-    unet, autoencoder = build_unet(checkpoint.config.unet), build_vae(checkpoint.config.vae)
-    unet.load_state_dict(checkpoint.unet)
-    autoencoder.load_state_dict(checkpoint.vae)
-    return Networks(checkpoint.config, unet.float(), autoencoder.float(), checkpoint.empty_prompt.float())
+    return Networks(checkpoint.config, load_unet(checkpoint), load_vae(checkpoint), checkpoint.empty_prompt.float())
 
 
 def fresh_nano(vae: AutoencoderTiny) -> Networks:

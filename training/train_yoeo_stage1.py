@@ -25,8 +25,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, default_collate
 from tqdm import tqdm
 
+from eradiff_core.attention import rectifier
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
+from eradiff_core.inpainting.self_attention import self_attention
 from training.composites import Composites
 from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
 from training.held_out import look
@@ -61,6 +63,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm; inf: off")
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain MSE")
     parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
+    parser.add_argument(
+        "--rectified", type=float, default=0.0, help="share of passes with SRA on, for small models; 0: off"
+    )
     parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
     parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
@@ -178,8 +183,10 @@ def main(args: argparse.Namespace) -> None:
         signal = schedule.signal[t].to(latent)
         noisy, target = add_noise(latent, noise, signal), target_of(prediction, latent, noise, signal)
 
-        # 2. the loss and the step
-        with accelerator.accumulate(unet):
+        # 2. the loss and the step, some of them under the attention that EraDiff samples with
+        mode = "rectified" if torch.rand((), generator=generator) < args.rectified else "off"
+        attention = self_attention(accelerator.unwrap_model(unet), rectifier(mask, mode), latent.shape[-2:])
+        with accelerator.accumulate(unet), attention:
             inputs = unet_input(noisy, mask, masked)
             output = unet(inputs, t.to(latent.device), prompt.expand(len(latent), -1, -1)).sample
             loss = hole_weighted_mse(output.float(), target, mask, args.hole_weight).mean()
