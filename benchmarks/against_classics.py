@@ -1,0 +1,111 @@
+"""How near the built-in model comes to the true background, beside classical methods.
+
+    pip install opencv-python-headless pypatchmatch
+    python -m benchmarks.against_classics --pairs DIR [--model nano] [--sheet compare.png]
+
+``DIR`` holds ``NAME.png`` (with the object), ``NAME_mask.png`` (white where to erase) and ``NAME_gt.png`` (without the
+object).  Printed: PSNR in dB inside the mask grown by 5 px, for each method its minimum, median, mean and maximum over
+the pairs, and seconds a picture.  Every method gets the same grown mask.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import mean, median
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+from patchmatch import patch_match
+from torch import Tensor
+
+from eradiff_core import pipeline as eradiff
+from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
+from eradiff_core.inpainting.masks import as_mask, grow
+from training.erase import NANO
+from training.pictures import read_rgb, to_tensor
+from training.sheets import save_sheet
+from yoeo_core import pipeline as yoeo
+
+GROW_PX = 5
+Method = Callable[[Tensor, Tensor], Tensor]
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", required=True, help="folder of NAME.png, NAME_mask.png, NAME_gt.png")
+    parser.add_argument("--model", default=str(NANO), help="checkpoint file or folder")
+    parser.add_argument("--sheet", help="write a picture of every pair and method here")
+    return parser.parse_args(argv)
+
+
+def classic(inpaint: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Method:
+    """An 8-bit method of [h, w, 3] pictures and [h, w] masks as one of tensors."""
+
+    def method(image: Tensor, mask: Tensor) -> Tensor:
+        pixels = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+        filled = inpaint(pixels, (mask[0, 0].numpy() * 255).astype(np.uint8))
+        return torch.from_numpy(filled).permute(2, 0, 1)[None].float() / 255
+
+    return method
+
+
+def methods(engine: DiffusersEngine) -> dict[str, Method]:
+    """Everything that is compared.  The mask comes grown already, so ours do not grow it again."""
+    two, one = (partial(yoeo.erase, engine, steps=steps, grow_px=0) for steps in (2, 1))
+    path = partial(eradiff.erase, engine, grow_px=0)
+    return {
+        "untouched": lambda image, mask: image,
+        "Telea": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_TELEA)),
+        "Navier-Stokes": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_NS)),
+        "PatchMatch": classic(lambda pixels, mask: patch_match.inpaint(pixels, mask[..., None], patch_size=5)),
+        "ours, YOEO 2 steps": lambda image, mask: two(image, mask).image,
+        "ours, YOEO 1 step": lambda image, mask: one(image, mask).image,
+        "ours, EraDiff 12 steps, SRA": lambda image, mask: path(image, mask).image,
+        "ours, EraDiff 12 steps, plain": lambda image, mask: path(image, mask, attention="off").image,
+    }
+
+
+def psnr_in(mask: Tensor, result: Tensor, truth: Tensor) -> float:
+    """PSNR in dB over the pixels of the mask."""
+    error = (result - truth).square()[mask.expand_as(truth) > 0].mean()
+    return float(-10 * error.log10())
+
+
+def read_pair(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Picture, grown mask and truth of one pair."""
+    image, mask, truth = (
+        to_tensor(read_rgb(path.with_name(f"{path.stem}{ending}.png")))[None] for ending in ("", "_mask", "_gt")
+    )
+    return image, grow(as_mask(mask[:, :1], *image.shape[-2:]), GROW_PX), truth
+
+
+def main(args: argparse.Namespace) -> None:
+    names = sorted(path.with_name(path.name.replace("_gt", "")) for path in Path(args.pairs).glob("*_gt.png"))
+    compared = methods(load_engine(args.model))
+    scores, seconds, sheets = {name: [] for name in compared}, {name: [] for name in compared}, []
+    for path in names:
+        image, mask, truth = read_pair(path)
+        results = []
+        for name, method in compared.items():
+            started = perf_counter()
+            results.append(method(image, mask))
+            seconds[name].append(perf_counter() - started)
+            scores[name].append(psnr_in(mask, results[-1], truth))
+        sheets.append(torch.cat([*results, truth]))
+    print(f"PSNR in the hole, dB, over {len(names)} pairs")
+    for name, values in scores.items():
+        spread = (
+            f"min {min(values):5.1f}  median {median(values):5.1f}  mean {mean(values):5.1f}  max {max(values):5.1f}"
+        )
+        print(f"{name:32} {spread}  {median(seconds[name]):6.2f} s a picture")
+    if args.sheet:
+        size = (180, 320)
+        rows = [torch.nn.functional.interpolate(row, size, mode="bilinear", antialias=True) for row in sheets]
+        save_sheet(rows, args.sheet)
+
+
+if __name__ == "__main__":
+    main(parse_args())
