@@ -70,18 +70,21 @@ def attend_split(q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, ker
     return torch.cat([from_background, from_hole], dim=2).index_select(2, tokens.order)
 
 
-def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[[Tensor, Tensor, Tensor, int, int], Tensor] | None:
+def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[..., Tensor] | None:
     """The attention that an engine puts into every self-attention layer; None where the mode is ``off``.
 
-    It is called with q, k, v ``[b, heads, n, d]`` and the layer's token grid (height, width), n = height * width.
+    It is called with q, k, v ``[b, heads, n, d]``, the layer's token grid (height, width), n = height * width, and
+    the engine's own kernel where it has one.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
     if mode == "off":
         return None
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+    def attention(
+        q: Tensor, k: Tensor, v: Tensor, height: int, width: int, kernel: Callable = scaled_dot_product_attention
+    ) -> Tensor:
         hole = to_tokens(mask, height, width).to(q.device)
-        return attend(q, k, v, hole.repeat(q.shape[0] // hole.shape[0], 1), mode)
+        return attend(q, k, v, hole.repeat(q.shape[0] // hole.shape[0], 1), mode, kernel)
 
     return attention

@@ -18,7 +18,7 @@ from torch import Tensor
 from eradiff_core.inpainting.architecture import ModelConfig
 from eradiff_core.inpainting.engine import Inputs
 
-from .patch import replace_self_attention, self_attention_blocks, unet_of
+from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
 
 CONFIG = "erase_once"  # the name under which a MODEL of ours carries its ModelConfig
 STOCK_RESOLUTION = 512  # pixels; SD1.5-Inpaint and SD2-Inpaint from a stock loader
@@ -88,8 +88,11 @@ class ComfyEngine:
     def _with_attention(self, attention: Callable | None) -> ModelPatcher:
         if attention is None:
             return self.model
-        blocks = self_attention_blocks(self.model)
-        return replace_self_attention(self.model, lambda q, k, v, h, w, options: attention(q, k, v, h, w), blocks)
+
+        def with_kernel(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
+            return attention(q, k, v, height, width, fast_kernel(options))
+
+        return replace_self_attention(self.model, with_kernel, self_attention_blocks(self.model))
 
 
 def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:

@@ -1,14 +1,13 @@
 """Crop Around Mask and Stitch Back: the window that a model should see, and its inverse."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core.inpainting.crop import Crop, crop_mask, crop_picture, plan_patches, stitch
-from eradiff_core.inpainting.erasing import check_picture, ring_px
+from eradiff_core.inpainting.erasing import check_picture, margin_px, ring_px
 from eradiff_core.inpainting.masks import as_mask, bounding_boxes, feather
 
 from .boundary import STOCK_RESOLUTION, image_from, mask_from, picture_from
@@ -98,7 +97,7 @@ def crop_around(picture: Tensor, mask: Tensor, grow_px: float, context: float, r
     hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).to(picture.device)
     if not bool(hole.any()):
         raise ValueError("mask must mark something to crop around, got an empty one.")
-    patches = plan_patches(box_around(hole), resolution, context, margin_px=ceil(2 * grow_px) + 8)
+    patches = plan_patches(box_around(hole), resolution, context, margin_px(grow_px))
     crop = patches[0].crop  # a box is one part, so there is one patch
     return CropAround(picture, crop, feather(hole, ring_px(crop, grow_px)))
 

@@ -98,7 +98,7 @@ def test_attention_takes_the_place_of_every_self_attention(engine):
     def grids_seen(engine: Engine) -> list[tuple[int, int]]:
         grids = []
 
-        def attention(q, k, v, height, width):
+        def attention(q, k, v, height, width, kernel=None):
             grids.append((height, width))
             return v
 

@@ -61,11 +61,16 @@ def plan(mask: Float[Tensor, "1 h w"], resolution: int, grow_px: float, context:
     """The patches of one picture's hole, grown.  Raises ValueError where nothing would be left to look at."""
     if bool(mask.all()):
         raise ValueError("mask must leave some of the picture to look at, got one that covers all of it.")
-    patches = plan_patches(mask[None], resolution, context, margin_px=ceil(2 * grow_px) + 8)
+    patches = plan_patches(mask[None], resolution, context, margin_px(grow_px))
     patches = [Patch(patch.crop, feather(patch.blend, ring_px(patch.crop, grow_px))) for patch in patches]
     if any(bool(crop_mask(patch.hole, patch.crop).all()) for patch in patches):
         raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
     return patches
+
+
+def margin_px(grow_px: float) -> int:
+    """What must be seen around a hole in any case: its ring, as much again, and a latent cell."""
+    return ceil(2 * grow_px) + 8
 
 
 def ring_px(crop: Crop, grow_px: float) -> float:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-# q, k, v [b, heads, n, d] and the layer's token grid (height, width), n = height * width, to [b, heads, n, d]
-SelfAttention = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
+# q, k, v [b, heads, n, d] and the layer's token grid (height, width), n = height * width, to [b, heads, n, d];
+# an engine with a faster kernel than PyTorch's own hands it over as the sixth argument
+SelfAttention = Callable[..., Tensor]
 
 
 @contextmanager
