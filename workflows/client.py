@@ -12,6 +12,8 @@ from pathlib import Path
 import aiohttp
 from PIL import Image, ImageOps
 
+PREVIEW = 1  # the number that a binary message with a picture begins with; texts begin with another
+
 
 class PromptError(RuntimeError):
     """ComfyUI refused a prompt before running it; ``nodes`` tells the reasons by node id."""
@@ -77,7 +79,8 @@ class Client:
         """What happens in one run, as (kind, data), up to its end; a preview picture is ("preview", {"bytes": n})."""
         async for message in self.socket:
             if message.type is aiohttp.WSMsgType.BINARY:
-                yield "preview", {"bytes": len(message.data)}
+                if int.from_bytes(message.data[:4], "big") == PREVIEW:
+                    yield "preview", {"bytes": len(message.data)}
                 continue
             event = json.loads(message.data)
             kind, data = event["type"], event["data"]
