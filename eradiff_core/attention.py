@@ -33,6 +33,12 @@ class Tokens:
         return cls(background, inside, torch.cat([background, inside]).argsort())
 
 
+def check_mode(mode: str) -> None:
+    """Raise ValueError unless ``mode`` is one of ``MODES``."""
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
+
+
 def attend(
     q: Float[Tensor, "b heads n d"],
     k: Float[Tensor, "b heads n d"],
@@ -48,8 +54,7 @@ def attend(
     plain attention.  ``kernel`` computes unmasked attention of any number of queries over any number of keys.
     Raises ValueError for an unknown mode.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
+    check_mode(mode)
     if mode == "off":
         return kernel(q, k, v)
     if bool((hole == hole[:1]).all()):
@@ -76,8 +81,7 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[..., Tensor
     It is called with q, k, v ``[b, heads, n, d]``, the layer's token grid (height, width), n = height * width, and
     the engine's own kernel where it has one.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}.")
+    check_mode(mode)
     if mode == "off":
         return None
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import check_mode, rectifier
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
@@ -31,6 +31,7 @@ def erase(
     ``grow_px`` and ``context`` as in ``erase_holes``.  Raises ValueError for input that does not fit, before anything
     is sampled.
     """
+    check_mode(attention)
     sigmas = path(steps, strength)
     generator = torch.Generator().manual_seed(seed)
 

@@ -6,11 +6,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.attention import attend
+from eradiff_core.attention import MODES, attend
 from eradiff_core.inpainting.masks import as_mask, to_tokens
 
 from .patch import Attention, fast_kernel, replace_self_attention, self_attention_blocks
-from .schema import attention_input, schema
+from .schema import attention_input, require_choice, schema
 
 BLOCKS = {"all": ("input", "middle", "output"), "encoder": ("input",), "middle": ("middle",), "decoder": ("output",)}
 
@@ -63,6 +63,8 @@ class EraseOnceSRA(io.ComfyNode):
     def execute(
         cls, model: ModelPatcher, mask: Tensor, mode: str, blocks: str, start_percent: float, end_percent: float
     ) -> io.NodeOutput:
+        require_choice("mode", mode, MODES)
+        require_choice("blocks", blocks, BLOCKS)
         chosen = [block for block in self_attention_blocks(model) if block[0] in BLOCKS[blocks]]
         if mode == "off":
             return io.NodeOutput(model)

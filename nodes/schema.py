@@ -1,5 +1,6 @@
 """Schemas that every supported ComfyUI accepts, and the inputs that several nodes have."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 from comfy_api.v0_0_2 import io
@@ -7,6 +8,12 @@ from comfy_api.v0_0_2 import io
 from eradiff_core.attention import MODES
 
 CATEGORY = "inpaint/erase"
+
+
+def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ValueError for a value that a combo does not offer: ComfyUI 0.3.75 lets a graph bring any."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
 
 
 def schema(**declared) -> io.Schema:

@@ -8,7 +8,7 @@ from comfy_api.v0_0_2 import io
 from eradiff_core.inpainting.schedule import trailing_timesteps
 from yoeo_core.consistency import timesteps
 
-from .schema import schema
+from .schema import require_choice, schema
 
 METHODS = ("yoeo", "eradiff")
 
@@ -52,6 +52,7 @@ class EraseOnceSigmas(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: ModelPatcher, method: str, steps: int, strength: float) -> io.NodeOutput:
+        require_choice("method", method, METHODS)
         sampling = model.get_model_object("model_sampling")
         if not isinstance(sampling, ModelSamplingDiscrete):
             raise ValueError("model must have Stable Diffusion's 1000 timesteps, got one with another noise schedule.")

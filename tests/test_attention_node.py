@@ -151,6 +151,12 @@ def test_off_gives_the_model_itself(model):
     assert patched(model, mode="off") is model
 
 
+@pytest.mark.parametrize(("name", "value"), [("mode", "eq10"), ("blocks", "first")])
+def test_a_choice_that_is_not_offered_is_refused(model, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{value}'."):
+        patched(model, **{name: value})
+
+
 def test_a_second_owner_of_the_same_blocks_is_refused(model):
     decoder = patched(model, blocks="decoder")
     patched(decoder, blocks="encoder")

@@ -190,6 +190,8 @@ def test_sigmas_are_those_of_our_timesteps(loaded: dict):
     assert torch.allclose(eradiff, torch.cat([sampling.sigmas[[499, 249]], torch.zeros(1)]))
     with pytest.raises(ValueError, match=re.escape("steps must lie in 1..4, got 12.")):
         execute(loaded["model"], "yoeo", 12, 1.0)
+    with pytest.raises(ValueError, match="method must be one of yoeo, eradiff, got 'lcm'."):
+        execute(loaded["model"], "lcm", 2, 1.0)
     flow = loaded["model"].clone()
     flow.add_object_patch("model_sampling", comfy("comfy.model_sampling").ModelSamplingDiscreteFlow())
     with pytest.raises(ValueError, match="model must have Stable Diffusion's 1000 timesteps"):
