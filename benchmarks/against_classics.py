@@ -24,7 +24,7 @@ from torch import Tensor
 from eradiff_core import pipeline as eradiff
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.inpainting.masks import as_mask, grow
-from training.erase import NANO
+from training.erase import NANO_FILE
 from training.pictures import read_rgb, to_tensor
 from training.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
@@ -36,7 +36,7 @@ Method = Callable[[Tensor, Tensor], Tensor]
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", required=True, help="folder of NAME.png, NAME_mask.png, NAME_gt.png")
-    parser.add_argument("--model", default=str(NANO), help="checkpoint file or folder")
+    parser.add_argument("--model", default=str(NANO_FILE), help="checkpoint file or folder")
     parser.add_argument("--sheet", help="write a picture of every pair and method here")
     return parser.parse_args(argv)
 

@@ -8,6 +8,7 @@ same sum, keeps every fast attention kernel, and costs less than plain attention
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -57,10 +58,21 @@ def attend(
     check_mode(mode)
     if mode == "off":
         return kernel(q, k, v)
-    if bool((hole == hole[:1]).all()):
-        return attend_split(q, k, v, Tokens.split(hole[0]), mode, kernel)
-    rows = zip(q.split(1), k.split(1), v.split(1), hole, strict=True)
-    return torch.cat([attend_split(*qkv, Tokens.split(row), mode, kernel) for *qkv, row in rows])
+    return attend_rows(q, k, v, split_rows(hole), mode, kernel)
+
+
+def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
+    """Each sample's tokens, or a single entry where all samples share one hole."""
+    shared = bool((hole == hole[:1]).all())
+    return [Tokens.split(row) for row in (hole[:1] if shared else hole)]
+
+
+def attend_rows(q: Tensor, k: Tensor, v: Tensor, rows: list[Tokens], mode: str, kernel: Callable) -> Tensor:
+    """``attend`` for holes that ``split_rows`` has split already."""
+    if len(rows) == 1:
+        return attend_split(q, k, v, rows[0], mode, kernel)
+    samples = zip(q.split(1), k.split(1), v.split(1), rows, strict=True)
+    return torch.cat([attend_split(*qkv, tokens, mode, kernel) for *qkv, tokens in samples])
 
 
 def attend_split(q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, kernel: Callable) -> Tensor:
@@ -85,10 +97,14 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[..., Tensor
     if mode == "off":
         return None
 
+    @cache  # the hole stays the same for every layer of a grid and every step
+    def rows(height: int, width: int, batch: int, device: torch.device) -> list[Tokens]:
+        hole = to_tokens(mask, height, width).to(device)
+        return split_rows(hole.repeat(batch // len(hole), 1))
+
     def attention(
         q: Tensor, k: Tensor, v: Tensor, height: int, width: int, kernel: Callable = scaled_dot_product_attention
     ) -> Tensor:
-        hole = to_tokens(mask, height, width).to(q.device)
-        return attend(q, k, v, hole.repeat(q.shape[0] // hole.shape[0], 1), mode, kernel)
+        return attend_rows(q, k, v, rows(height, width, len(q), q.device), mode, kernel)
 
     return attention

@@ -24,7 +24,7 @@ from eradiff_core.inpainting.engine import load_engine
 from training.pictures import list_pictures, read_rgb, to_tensor
 from yoeo_core import pipeline as yoeo
 
-NANO = Path(__file__).resolve().parents[1] / "assets" / "nano.safetensors"
+NANO_FILE = Path(__file__).resolve().parents[1] / "assets" / "nano.safetensors"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,7 +61,7 @@ def pairs(images: str | Path, masks: str | Path) -> list[tuple[Path, Path]]:
 
 def method(args: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
     """The chosen eraser as a function of a picture ``[1, 3, h, w]`` and its mask ``[1, 1, h, w]``."""
-    path = NANO if args.model == "nano" else args.model
+    path = NANO_FILE if args.model == "nano" else args.model
     engine = load_engine(path, args.base, args.device, getattr(torch, args.dtype))
     erase = {"yoeo": yoeo.erase, "eradiff": eradiff.erase}[args.method]
     steps = {"steps": args.steps} if args.steps else {}

@@ -9,6 +9,7 @@ from eradiff_core.inpainting.latents import masked_picture, unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from
 from eradiff_core.inpainting.shapes import Float
 from training.encoding import Encoder
+from yoeo_core.consistency import timesteps
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # (nine channels, timesteps [b]) -> the network's output
 
@@ -18,16 +19,16 @@ def fill_in_few_steps(
     schedule: Schedule,
     prediction: str,
     encoded: dict[str, Tensor],
-    timesteps: tuple[int, ...],
+    visited: tuple[int, ...],
     generator: torch.Generator,
 ) -> Float[Tensor, "b 4 h w"]:
     """Latent consistency steps from pure noise: predict the clean latent, noise it again, less each time."""
     shape, like = encoded["latent"].shape, encoded["latent"]
     clean = torch.zeros_like(like)
-    for t in timesteps:
+    for t in visited:
         noise = torch.randn(shape, generator=generator).to(like)
         signal = schedule.signal[t].repeat(shape[0]).to(like)
-        noisy = noise if t == timesteps[0] else add_noise(clean, noise, signal)
+        noisy = noise if t == visited[0] else add_noise(clean, noise, signal)
         step = torch.full((shape[0],), t, device=like.device)
         output = predict(unet_input(noisy, encoded["mask"], encoded["masked"]), step).float()
         clean = denoised_from(prediction, output, noisy, signal)
@@ -55,12 +56,12 @@ def look(
     image, mask = image.to(encoder.device), mask.to(encoder.device)
     encoded = encoder(image, mask)
     rows, numbers = [masked_picture(image, mask)], {}
-    for timesteps in ((999,), (999, 749)):
+    for visited in (timesteps(1), timesteps(2)):
         generator = torch.Generator().manual_seed(0)
-        latent = fill_in_few_steps(predict, schedule, prediction, encoded, timesteps, generator)
+        latent = fill_in_few_steps(predict, schedule, prediction, encoded, visited, generator)
         fill = encoder.decode(latent)
         rows.append(image * (1 - mask) + fill * mask)
-        name = f"{len(timesteps)}_step"
+        name = f"{len(visited)}_step"
         numbers[f"hole_psnr_{name}"] = hole_psnr(fill, image, mask).mean().item()
         numbers[f"colour_offset_{name}"] = colour_offset(fill, image, mask).mean().item()
     ceiling = hole_psnr(encoder.decode(encoded["latent"]), image, mask)
