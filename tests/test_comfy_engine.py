@@ -80,7 +80,7 @@ METHODS = {
 def test_the_engines_agree(config: str, method: str, size: tuple[int, int], square: bool):
     ours, theirs = (
         Listening(comfy_engine(CONFIGS[config])),
-        Listening(DiffusersEngine(tiny_checkpoint(CONFIGS[config]))),
+        Listening(DiffusersEngine.of(tiny_checkpoint(CONFIGS[config]))),
     )
     a, b = (METHODS[method](engine, *picture_and_mask(*size)) for engine in (ours, theirs))
     (crop,) = a.crops
@@ -106,7 +106,7 @@ def test_attention_takes_the_place_of_every_self_attention(engine):
         return grids
 
     seen = grids_seen(engine)
-    assert seen == grids_seen(DiffusersEngine(tiny_checkpoint(CONFIGS["nano"])))
+    assert seen == grids_seen(DiffusersEngine.of(tiny_checkpoint(CONFIGS["nano"])))
     assert len(seen) == 3 * len(room("patch").self_attention_blocks(engine.model))
 
 

@@ -92,7 +92,7 @@ def test_the_engine_and_the_samplers(dtype, sampler):
     weights = Checkpoint(
         SMALL, build_unet(SMALL.unet).state_dict(), build_vae(SMALL.vae).state_dict(), torch.rand(1, 4, 32)
     )
-    engine = DiffusersEngine(weights, "cuda", dtype)
+    engine = DiffusersEngine.of(weights, "cuda", dtype)
     original = engine.encode(torch.rand(1, 3, 64, 128))
     with torch.device("cpu"):  # noise and noise levels are made there, so that a seed means the same everywhere
         noise, generator = torch.randn(1, 4, 8, 16), torch.Generator()

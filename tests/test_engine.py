@@ -47,7 +47,7 @@ def noise_for(inputs: Inputs) -> Tensor:
 
 @pytest.fixture(scope="module")
 def engine() -> DiffusersEngine:
-    return DiffusersEngine(tiny_checkpoint())
+    return DiffusersEngine.of(tiny_checkpoint())
 
 
 # the path's start
@@ -71,7 +71,7 @@ def test_pure_noise_has_the_variance_of_the_noisiest_step(engine: DiffusersEngin
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_network_is_fed_and_read_as_it_was_trained(prediction: str):
     checkpoint = tiny_checkpoint(tiny_config(prediction=prediction))
-    engine, inputs = DiffusersEngine(checkpoint), inputs_for(batch=2)
+    engine, inputs = DiffusersEngine.of(checkpoint), inputs_for(batch=2)
     clean, noise, t = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([900, 120])
     signal, sigma = Schedule().signal[t], Schedule().sigmas[t]
     noisy = add_noise(clean, noise, signal)
@@ -99,7 +99,7 @@ def test_a_perfect_network_gives_the_clean_latent(prediction: str):
             self.sample = target_of(prediction, clean, noise, signal)
             return self
 
-    engine = DiffusersEngine(tiny_checkpoint(tiny_config(prediction=prediction)))
+    engine = DiffusersEngine.of(tiny_checkpoint(tiny_config(prediction=prediction)))
     engine.unet = Perfect()
 
     def sampler(model, x, sigmas, **_):
@@ -118,7 +118,7 @@ def test_one_mask_serves_a_batch(engine: DiffusersEngine):
 
 def test_the_callback_sees_every_step():
     steps = []
-    engine = DiffusersEngine(
+    engine = DiffusersEngine.of(
         tiny_checkpoint(), callback=lambda state: steps.append((state["i"], state["denoised"].shape))
     )
     engine.sample(euler, SIGMAS, noise_for(inputs_for()), inputs_for())
@@ -131,7 +131,7 @@ def test_the_callback_sees_every_step():
 @pytest.mark.parametrize("unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2], ids=["small", "sd15", "sd2"])
 @pytest.mark.parametrize("size", [(8, 8), (8, 12), (9, 13)])
 def test_plain_attention_put_in_changes_nothing(unet, size: tuple[int, int]):
-    engine, inputs = DiffusersEngine(tiny_checkpoint(tiny_config(unet))), inputs_for(*size)
+    engine, inputs = DiffusersEngine.of(tiny_checkpoint(tiny_config(unet))), inputs_for(*size)
     grids = set()
 
     def plain(q, k, v, height, width):
@@ -190,7 +190,7 @@ def test_tokens_of_no_grid_are_refused():
 
 @pytest.mark.parametrize("vae", [KL, TINY], ids=["kl", "tiny"])
 def test_encoding_is_deterministic_and_decoding_gives_pictures(vae):
-    engine, image = DiffusersEngine(tiny_checkpoint(tiny_config(vae=vae))), torch.rand(2, 3, 64, 96)
+    engine, image = DiffusersEngine.of(tiny_checkpoint(tiny_config(vae=vae))), torch.rand(2, 3, 64, 96)
     latent = engine.encode(image)
     assert latent.shape == (2, 4, 8, 12) and torch.equal(latent, engine.encode(image))
     decoded = engine.decode(latent * 100)
@@ -201,7 +201,7 @@ def test_encoding_is_deterministic_and_decoding_gives_pictures(vae):
 def test_the_autoencoders_scale_stands_between_its_units_and_the_networks(vae):
     checkpoint, image = tiny_checkpoint(tiny_config(vae=vae)), torch.rand(1, 3, 64, 64)
     doubled = replace(checkpoint, config=tiny_config(vae=replace(vae, scale=2 * vae.scale)))
-    one, two = DiffusersEngine(checkpoint), DiffusersEngine(doubled)
+    one, two = DiffusersEngine.of(checkpoint), DiffusersEngine.of(doubled)
     torch.testing.assert_close(two.encode(image), 2 * one.encode(image))
     torch.testing.assert_close(two.decode(two.encode(image)), one.decode(one.encode(image)))
 
@@ -211,7 +211,7 @@ def test_the_autoencoders_scale_stands_between_its_units_and_the_networks(vae):
 
 def test_an_engine_owns_its_weights_and_wants_no_gradients():
     checkpoint = tiny_checkpoint()
-    engine = DiffusersEngine(checkpoint)
+    engine = DiffusersEngine.of(checkpoint)
     with torch.no_grad():
         engine.unet.conv_in.weight.zero_()
     assert checkpoint.unet["conv_in.weight"].any()
@@ -227,7 +227,7 @@ def test_an_engine_from_a_file_and_its_base(tmp_path: Path):
     write_checkpoint(tmp_path / "base.safetensors", base, torch.float32)
     write_checkpoint(tmp_path / "bare.safetensors", Checkpoint(checkpoint.config, checkpoint.unet), torch.float32)
     engine = load_engine(tmp_path / "bare.safetensors", tmp_path / "base.safetensors")
-    expected = DiffusersEngine(replace(base, unet=checkpoint.unet))
+    expected = DiffusersEngine.of(replace(base, unet=checkpoint.unet))
     assert engine.resolution == 64
     inputs = inputs_for()
     assert torch.equal(*(e.sample(euler, SIGMAS, noise_for(inputs), inputs) for e in (engine, expected)))
@@ -242,7 +242,7 @@ def test_an_engine_from_a_file_and_its_base(tmp_path: Path):
 )
 def test_an_incomplete_checkpoint_is_refused(lacks: str, sentence: str):
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        DiffusersEngine(replace(tiny_checkpoint(), **{lacks: None}))
+        DiffusersEngine.of(replace(tiny_checkpoint(), **{lacks: None}))
 
 
 # devices and dtypes
@@ -250,7 +250,7 @@ def test_an_incomplete_checkpoint_is_refused(lacks: str, sentence: str):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_single_precision(engine: DiffusersEngine, dtype: torch.dtype):
-    half, inputs = DiffusersEngine(tiny_checkpoint(), dtype=dtype), inputs_for()
+    half, inputs = DiffusersEngine.of(tiny_checkpoint(), dtype=dtype), inputs_for()
     exact = engine.sample(euler, SIGMAS, noise_for(inputs), inputs)
     rough = half.sample(euler, SIGMAS, noise_for(inputs), inputs)
     assert rough.dtype == torch.float32
@@ -264,7 +264,7 @@ def test_every_tensor_is_made_on_the_engines_device(vae, dtype: torch.dtype):
     """Under fake CUDA tensors any tensor of the CPU that meets one of the card raises."""
     checkpoint, inputs, image = tiny_checkpoint(tiny_config(vae=vae)), inputs_for(), torch.rand(1, 3, 64, 64)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        engine = DiffusersEngine(checkpoint, "cuda", dtype)
+        engine = DiffusersEngine.of(checkpoint, "cuda", dtype)
         attention = lambda q, k, v, height, width: scaled_dot_product_attention(q, k, v)  # noqa: E731
         given = replace(inputs, masked=engine.encode(image), attention=attention)
         latent = engine.sample(euler, SIGMAS, noise_for(inputs), given)

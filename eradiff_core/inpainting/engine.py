@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import UNetShape, VAEShape
+from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
 from eradiff_core.inpainting.latents import scale_latent, unet_input, unscale_latent
 from eradiff_core.inpainting.schedule import Schedule, denoised_from
@@ -55,27 +55,42 @@ class Engine(Protocol):
 
 
 class DiffusersEngine:
-    """A checkpoint on diffusers' modules.  ``callback`` is called after each step with k-diffusion's dict.
+    """An inpainting model on diffusers' modules, as they are: a trainer looks at its live UNet through one.
 
-    The sampler works in fp32 whatever the modules' ``dtype``.  Raises ValueError for a checkpoint without an
-    autoencoder or an empty prompt.
+    ``prompt`` ``[1, n, context_dim]`` is the empty prompt's embedding; its device and dtype are those that the
+    modules work in.  The sampler works in fp32.  ``callback`` is called after each step with k-diffusion's dict.
     """
 
     def __init__(
         self,
+        config: ModelConfig,
+        unet: "UNet2DConditionModel",
+        vae: "AutoencoderKL | AutoencoderTiny",
+        prompt: Float[Tensor, "1 n c"],
+        callback: Callable[[dict], None] | None = None,
+    ):
+        self.config, self.resolution = config, config.resolution
+        self.unet, self.vae, self.prompt, self.callback = unet, vae, prompt, callback
+        self.device, self.dtype = prompt.device, prompt.dtype
+        self.schedule = Schedule()
+
+    @classmethod
+    def of(
+        cls,
         checkpoint: Checkpoint,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         callback: Callable[[dict], None] | None = None,
-    ):
+    ) -> "DiffusersEngine":
+        """An engine on a copy of a checkpoint's weights.
+
+        Raises ValueError for a checkpoint without an autoencoder or an empty prompt.
+        """
         if checkpoint.empty_prompt is None:
             raise ValueError("an engine needs the empty prompt's embedding, got a checkpoint without; give a base.")
-        self.config, self.resolution = checkpoint.config, checkpoint.config.resolution
-        self.device, self.dtype, self.callback = torch.device(device), dtype, callback
-        self.unet = load_unet(checkpoint, device, dtype).eval().requires_grad_(False)
-        self.vae = load_vae(checkpoint, device, dtype).eval().requires_grad_(False)
-        self.prompt = checkpoint.empty_prompt.to(device, dtype)
-        self.schedule = Schedule()
+        unet = load_unet(checkpoint, device, dtype).eval().requires_grad_(False)
+        vae = load_vae(checkpoint, device, dtype).eval().requires_grad_(False)
+        return cls(checkpoint.config, unet, vae, checkpoint.empty_prompt.to(device, dtype), callback)
 
     @torch.no_grad()
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]:
@@ -122,7 +137,7 @@ def load_engine(
 ) -> DiffusersEngine:
     """An engine from any checkpoint that ``read_checkpoint`` reads; ``base`` is the path of what it is laid over."""
     checkpoint = read_checkpoint(path, read_checkpoint(base) if base is not None else None)
-    return DiffusersEngine(checkpoint, device, dtype, callback)
+    return DiffusersEngine.of(checkpoint, device, dtype, callback)
 
 
 def load_unet(
