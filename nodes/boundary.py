@@ -10,12 +10,14 @@ import comfy.sample
 import latent_preview
 import torch
 from comfy import model_management
+from comfy.model_base import SDXL
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import KSAMPLER
 from comfy.sd import VAE
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import ModelConfig
+from eradiff_core.inpainting.architecture import SDXL_INPAINT, ModelConfig
+from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import Inputs
 
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
@@ -39,6 +41,12 @@ def mask_from(mask: Tensor) -> Tensor:
     return mask[:, 0].to(model_management.intermediate_device())
 
 
+def conditioning_from(prompt: Prompt) -> list:
+    """A prompt to CONDITIONING."""
+    pooled = {} if prompt.pooled is None else {"pooled_output": prompt.pooled.float()}
+    return [[prompt.tokens.float(), pooled]]
+
+
 class ComfyEngine:
     """A pipeline's engine on ComfyUI's own sampling.
 
@@ -51,7 +59,8 @@ class ComfyEngine:
         self.model, self.vae, self.conditioning = model, vae, conditioning
         self.latent_format = model.get_model_object("latent_format")
         config: ModelConfig | None = model.get_attachment(CONFIG)
-        self.resolution = config.resolution if config else STOCK_RESOLUTION
+        stock = SDXL_INPAINT.resolution if isinstance(model.model, SDXL) else STOCK_RESOLUTION
+        self.resolution = config.resolution if config else stock
 
     def encode(self, image: Tensor) -> Tensor:
         """RGB in [0, 1] to a unit-variance latent."""
@@ -105,6 +114,8 @@ def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
     needed, got = model.model.model_config.unet_config["context_dim"], conditioning[0][0].shape[-1]
     if needed != got:
         raise ValueError(f"conditioning must be {needed} numbers wide for this model, got {got}.")
+    if isinstance(model.model, SDXL) and any("pooled_output" not in extras for _, extras in conditioning):
+        raise ValueError("conditioning must hold a pooled text for an SDXL model, got one without.")
 
 
 def progress(model: ModelPatcher, steps: int) -> Callable:

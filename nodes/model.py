@@ -4,7 +4,7 @@ import comfy.model_patcher
 import comfy.utils
 import torch
 from comfy import latent_formats, model_management, supported_models
-from comfy.model_base import BaseModel, ModelType
+from comfy.model_base import SDXL, BaseModel, ModelType
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy.supported_models_base import BASE
@@ -46,7 +46,8 @@ def build_model(checkpoint: Checkpoint) -> ModelPatcher:
     cast_to = model_management.unet_manual_cast(dtype, device, described.supported_inference_dtypes)
     described.set_inference_dtype(dtype, cast_to)
     offload = model_management.unet_offload_device()
-    model = BaseModel(described, MODEL_TYPES[checkpoint.config.prediction]).to(offload)
+    family = SDXL if checkpoint.config.unet.pooled_dim else BaseModel
+    model = family(described, MODEL_TYPES[checkpoint.config.prediction]).to(offload)
     model.set_inpaint()
     model.load_model_weights(weights)
     # dynamic memory management, newer than 0.3.75, swaps this class for its own when it starts
@@ -57,33 +58,39 @@ def build_model(checkpoint: Checkpoint) -> ModelPatcher:
 
 
 def describe(config: ModelConfig) -> BASE:
-    """Our configuration in ComfyUI's terms: SD1.5's family has a number of heads, SD2's a width of them."""
+    """Our configuration in ComfyUI's terms.
+
+    SDXL's family is told a pooled text; of the others SD1.5's has a number of heads, SD2's a width of them.
+    """
     shape = config.unet
-    described = (supported_models.SD15 if shape.heads else supported_models.SD20)(unet_config(shape))
+    without_pooled = supported_models.SD15 if shape.heads else supported_models.SD20
+    described = (supported_models.SDXL if shape.pooled_dim else without_pooled)(unet_config(shape))
     described.unet_config |= {"num_heads": shape.heads or -1, "num_head_channels": shape.head_dim or -1}
-    described.latent_format = latent_formats.SD15(config.vae.scale)
+    described.latent_format = (latent_formats.SDXL if shape.pooled_dim else latent_formats.SD15)()
+    described.latent_format.scale_factor = config.vae.scale
     return described
 
 
 def unet_config(shape: UNetShape) -> dict:
     """The arguments of ComfyUI's UNetModel for a UNet of this shape, as its own detection writes them."""
-    return {
+    told_besides = {"num_classes": "sequential"} if shape.pooled_dim else {}
+    return told_besides | {
         "image_size": 32,
         "in_channels": shape.in_channels,
         "out_channels": 4,
         "model_channels": shape.channels[0],
         "channel_mult": [Width(width) for width in shape.channels],
         "num_res_blocks": [shape.layers] * len(shape.channels),
-        "transformer_depth": [int(attends) for attends in shape.attention for _ in range(shape.layers)],
-        "transformer_depth_middle": 1,
-        "transformer_depth_output": [int(attends) for attends in shape.attention for _ in range(shape.layers + 1)],
+        "transformer_depth": [depth for depth in shape.blocks for _ in range(shape.layers)],
+        "transformer_depth_middle": shape.middle_blocks,
+        "transformer_depth_output": [depth for depth in shape.blocks for _ in range(shape.layers + 1)],
         "context_dim": shape.context_dim,
         "use_spatial_transformer": True,
         "use_linear_in_transformer": shape.linear_projection,
         "use_temporal_attention": False,
         "use_temporal_resblock": False,
         "use_checkpoint": False,
-        "adm_in_channels": None,
+        "adm_in_channels": shape.added_dim,
         "legacy": False,
     }
 

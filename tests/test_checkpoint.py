@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
-from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from torch import Tensor
 
 from eradiff_core.inpainting import checkpoint as checkpoints
 from eradiff_core.inpainting import empty_prompt
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
+from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.empty_prompt import LENGTH, TextEncoder, encode_empty_prompt
+from eradiff_core.inpainting.diffusers_folder import read_config
+from eradiff_core.inpainting.empty_prompt import LENGTH, Prompt, TextEncoder, encode_empty_prompt
 from eradiff_core.inpainting.engine import build_unet, build_vae
 from eradiff_core.inpainting.ldm_keys import unet_layout, vae_layout
 
-CONFIG = tiny_config()
+CONFIG, XL_CONFIG = tiny_config(), tiny_config(UNET_LIKE_SDXL)
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 TEXT_WIDTH, TEXT_LAYERS = 64, 2
 
@@ -38,14 +39,22 @@ def other_unet() -> dict[str, Tensor]:
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our small UNet stands for a published one, and a small text encoder for theirs."""
-    monkeypatch.setitem(checkpoints.BY_CONTEXT, CONFIG.unet.context_dim, CONFIG)
-    monkeypatch.setitem(empty_prompt.ENCODERS, TEXT_WIDTH, TextEncoder(TEXT_LAYERS, 0, "gelu"))
+    """Our small UNets stand for published ones, and small text encoders for theirs."""
+    for config in (CONFIG, XL_CONFIG):
+        monkeypatch.setitem(checkpoints.BY_CONTEXT, config.unet.context_dim, config)
+    monkeypatch.setitem(empty_prompt.ENCODERS, TEXT_WIDTH, (TextEncoder(TEXT_LAYERS, 0, "gelu"),))
+    one, other = TextEncoder(1, 49407, "quick_gelu", normed=False), TextEncoder(1, 0, "gelu", False, pooled=True)
+    monkeypatch.setitem(empty_prompt.ENCODERS, 2 * TEXT_WIDTH, (one, other))
 
 
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def assert_same_prompt(one: Prompt, other: Prompt) -> None:
+    assert torch.equal(one.tokens, other.tokens)
+    assert (one.pooled is other.pooled is None) or torch.equal(one.pooled, other.pooled)
 
 
 def refuses(path: Path, sentence: str, base: Checkpoint | None = None, error: type = ValueError) -> None:
@@ -57,7 +66,11 @@ def refuses(path: Path, sentence: str, base: Checkpoint | None = None, error: ty
 # our own files
 
 
-@pytest.mark.parametrize("unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, NANO], ids=["small", "sd15", "sd2", "nano"])
+@pytest.mark.parametrize(
+    "unet",
+    [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, UNET_LIKE_SDXL, NANO],
+    ids=["small", "sd15", "sd2", "sdxl", "nano"],
+)
 @pytest.mark.parametrize("vae", [KL, TINY], ids=["kl", "tiny"])
 def test_what_is_written_is_read_back(tmp_path: Path, unet, vae):
     config = replace(tiny_config(unet, vae, "v_prediction"), training={"stage": "any", "steps": 3})
@@ -67,12 +80,21 @@ def test_what_is_written_is_read_back(tmp_path: Path, unet, vae):
     assert read.config == config
     assert_same(read.unet, written.unet)
     assert_same(read.vae, written.vae)
-    assert torch.equal(read.empty_prompt, written.empty_prompt)
+    assert_same_prompt(read.empty_prompt, written.empty_prompt)
+
+
+@pytest.mark.parametrize("config", [SD15_INPAINT, SD2_INPAINT, tiny_config(NANO, TINY, "v_prediction")])
+def test_a_configuration_from_before_sdxl_means_what_it_meant(config: ModelConfig):
+    stored = json.loads(json.dumps(config.as_dict()))
+    for part, new in (("unet", "depth"), ("unet", "pooled_dim"), ("vae", "needs_fp32")):
+        del stored[part][new]
+    assert ModelConfig.from_dict(stored) == config
 
 
 def test_the_file_is_half_precision_with_ldm_names(tmp_path: Path):
     write_checkpoint(tmp_path / "a.safetensors", tiny_checkpoint(tiny_config(vae=TINY)))
     tensors = load_file(tmp_path / "a.safetensors")
+    assert tensors.pop("erase_once.empty_prompt").dtype == torch.float32  # an input, not a weight
     assert {value.dtype for value in tensors.values()} == {torch.float16}
     assert FIRST in tensors and "first_stage_model.taesd_decoder.1.weight" in tensors
     assert float(tensors["first_stage_model.vae_scale"]) == 1 and float(tensors["first_stage_model.vae_shift"]) == 0
@@ -95,7 +117,7 @@ def test_the_loaded_networks_give_identical_outputs(tmp_path: Path, base: Checkp
     before.load_state_dict(base.unet)
     after.load_state_dict(read.unet)
     with torch.no_grad():
-        one, two = (net(x, torch.tensor([7]), base.empty_prompt).sample for net in (before, after))
+        one, two = (net(x, torch.tensor([7]), base.empty_prompt.tokens).sample for net in (before, after))
     assert torch.equal(one, two)
 
 
@@ -116,7 +138,15 @@ def test_writing_refuses_weights_that_do_not_fit(tmp_path: Path, base: Checkpoin
 
 def test_a_prompt_of_another_width_is_refused(base: Checkpoint):
     with pytest.raises(ValueError, match=re.escape("empty_prompt must be [1, n, 64], got [1, 77, 768].")):
-        replace(base, empty_prompt=torch.zeros(1, 77, 768))
+        replace(base, empty_prompt=Prompt(torch.zeros(1, 77, 768)))
+
+
+def test_a_prompt_without_the_pooled_vector_its_unet_wants_is_refused(base: Checkpoint):
+    sentence = "empty_prompt must have a pooled vector of shape {} for its UNet, got {}."
+    with pytest.raises(ValueError, match=re.escape(sentence.format((1, 48), None))):
+        Checkpoint(XL_CONFIG, {}, empty_prompt=Prompt(torch.zeros(1, 77, 128)))
+    with pytest.raises(ValueError, match=re.escape(sentence.format(None, (1, 48)))):
+        replace(base, empty_prompt=Prompt(torch.zeros(1, 77, 64), torch.zeros(1, 48)))
 
 
 def test_metadata_that_is_not_ours_is_refused(tmp_path: Path, base: Checkpoint):
@@ -159,6 +189,13 @@ def clip_weights(width: int = TEXT_WIDTH, layers: int = TEXT_LAYERS) -> dict[str
     return random_weights(shapes | {"ln_final.weight": (width,), "ln_final.bias": (width,)})
 
 
+def two_text_encoders() -> list[dict[str, Tensor]]:
+    """SDXL's pair: one in transformers' names, one in OpenCLIP's with the projection of its pooled vector."""
+    first = {f"text_model.{key}": value for key, value in empty_prompt.in_clip_names(clip_weights()).items()}
+    projection = random_weights({"text_projection": (TEXT_WIDTH, UNET_LIKE_SDXL.pooled_dim)})
+    return [first, {key: 1.5 * value for key, value in clip_weights().items()} | projection]
+
+
 def test_a_published_single_file(tmp_path: Path, base: Checkpoint, known: None):
     save_file(single_file(base), tmp_path / "sd.safetensors")
     read = read_checkpoint(tmp_path / "sd.safetensors")
@@ -173,10 +210,30 @@ def test_a_published_ckpt_and_its_text_encoder(tmp_path: Path, base: Checkpoint,
     torch.save(stored, tmp_path / "sd.ckpt")
     read = read_checkpoint(tmp_path / "sd.ckpt")
     assert_same(read.unet, base.unet)
-    assert torch.equal(read.empty_prompt, encode_empty_prompt(clip_weights(), TEXT_WIDTH))
+    assert_same_prompt(read.empty_prompt, encode_empty_prompt([clip_weights()], TEXT_WIDTH))
 
 
-@pytest.mark.parametrize("config", [SD15_INPAINT, SD2_INPAINT], ids=["sd15", "sd2"])
+def test_a_published_sdxl_file_and_its_two_text_encoders(tmp_path: Path, known: None):
+    written, texts = tiny_checkpoint(XL_CONFIG), two_text_encoders()
+    stored = single_file(written)
+    for prefix, weights in zip(("0.transformer.", "1.model."), texts, strict=True):
+        stored |= {f"conditioner.embedders.{prefix}{key}": value.contiguous() for key, value in weights.items()}
+    save_file(stored, tmp_path / "xl.safetensors")
+    read = read_checkpoint(tmp_path / "xl.safetensors")
+    assert read.config == XL_CONFIG
+    assert_same(read.unet, written.unet)
+    assert_same(read.vae, written.vae)
+    assert read.empty_prompt.pooled.shape == (1, 48)
+    assert_same_prompt(read.empty_prompt, encode_empty_prompt(texts, 2 * TEXT_WIDTH))
+
+
+def test_an_sdxl_file_with_one_text_encoder_is_refused(tmp_path: Path, known: None):
+    text = {f"conditioner.embedders.0.transformer.{key}": value for key, value in two_text_encoders()[0].items()}
+    save_file(single_file(tiny_checkpoint(XL_CONFIG)) | text, tmp_path / "xl.safetensors")
+    refuses(tmp_path / "xl.safetensors", "text encoders for a width of 128 must be 2, got 1.")
+
+
+@pytest.mark.parametrize("config", [SD15_INPAINT, SD2_INPAINT, SDXL_INPAINT], ids=["sd15", "sd2", "sdxl"])
 def test_published_files_are_known_by_their_context_width(tmp_path: Path, config: ModelConfig):
     layout = unet_layout(config.unet)
     few = {
@@ -194,7 +251,7 @@ def test_published_files_are_known_by_their_context_width(tmp_path: Path, config
 
 def test_an_unknown_context_width_is_refused(tmp_path: Path, base: Checkpoint):
     save_file(single_file(base), tmp_path / "sd.safetensors")
-    rule = "an SD1.5 or SD2 UNet, which reads a text of width 768 or 1024"
+    rule = "an SD1.5, SD2 or SDXL UNet, which reads a text of width 768 or 1024 or 2048"
     refuses(tmp_path / "sd.safetensors", f"sd.safetensors must hold {rule}, got width 64.")
 
 
@@ -224,7 +281,9 @@ def diffusers_folder(path: Path, checkpoint: Checkpoint, old_names: bool = False
 
 
 @pytest.mark.parametrize("old_names", [False, True])
-@pytest.mark.parametrize("unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2], ids=["small", "sd15", "sd2"])
+@pytest.mark.parametrize(
+    "unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, UNET_LIKE_SDXL], ids=["small", "sd15", "sd2", "sdxl"]
+)
 def test_a_diffusers_folder(tmp_path: Path, unet, old_names: bool):
     written = tiny_checkpoint(tiny_config(unet, prediction="v_prediction"))
     read = read_checkpoint(diffusers_folder(tmp_path / "sd", written, old_names))
@@ -244,7 +303,42 @@ def test_a_diffusers_folders_text_encoder_is_run(tmp_path: Path, base: Checkpoin
     folder = diffusers_folder(tmp_path / "sd", base)
     (folder / "text_encoder").mkdir()
     save_file(clip_weights(), folder / "text_encoder" / "model.safetensors")
-    assert torch.equal(read_checkpoint(folder).empty_prompt, encode_empty_prompt(clip_weights(), TEXT_WIDTH))
+    assert_same_prompt(read_checkpoint(folder).empty_prompt, encode_empty_prompt([clip_weights()], TEXT_WIDTH))
+
+
+def test_the_published_sdxl_folder_is_understood(tmp_path: Path):
+    """Its configuration files, as far as they are read."""
+    kinds = ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"]
+    unet = {"sample_size": 128, "in_channels": 9, "block_out_channels": [320, 640, 1280], "layers_per_block": 2}
+    unet |= {"down_block_types": kinds, "attention_head_dim": [5, 10, 20], "num_attention_heads": None}
+    unet |= {"transformer_layers_per_block": [1, 2, 10], "cross_attention_dim": 2048, "use_linear_projection": True}
+    unet |= {"addition_embed_type": "text_time", "addition_time_embed_dim": 256}
+    unet |= {"projection_class_embeddings_input_dim": 2816}
+    vae = {"_class_name": "AutoencoderKL", "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2}
+    vae |= {"scaling_factor": 0.13025, "force_upcast": True}
+    files = {"unet/config": unet, "vae/config": vae, "scheduler/scheduler_config": {"prediction_type": "epsilon"}}
+    for name, config in files.items():
+        (tmp_path / f"{name}.json").parent.mkdir()
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+    assert read_config(tmp_path) == SDXL_INPAINT
+
+
+def test_an_sdxl_folder_and_its_two_text_encoders(tmp_path: Path, known: None):
+    written, texts = tiny_checkpoint(replace(XL_CONFIG, vae=replace(KL, needs_fp32=True))), two_text_encoders()
+    folder = diffusers_folder(tmp_path / "xl", written)
+    for name, weights in zip(("text_encoder", "text_encoder_2"), texts, strict=True):
+        (folder / name).mkdir()
+        save_file({key: value.contiguous() for key, value in weights.items()}, folder / name / "model.safetensors")
+    read = read_checkpoint(folder)
+    assert read.config == written.config
+    assert_same_prompt(read.empty_prompt, encode_empty_prompt(texts, 2 * TEXT_WIDTH))
+
+
+def test_a_folder_whose_unet_is_told_something_else_is_refused(tmp_path: Path):
+    folder = diffusers_folder(tmp_path / "xl", tiny_checkpoint(XL_CONFIG))
+    path = folder / "unet" / "config.json"
+    path.write_text(path.read_text().replace('"text_time"', '"text_image"'))
+    refuses(folder, "a UNet may be told text_time of width 256 besides, got text_image of width 256.")
 
 
 def test_a_diffusers_folder_without_a_scheduler_is_refused(tmp_path: Path, base: Checkpoint):
@@ -443,23 +537,24 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path):
 def test_full_size_weights_through_every_route(tmp_path: Path, config: ModelConfig):
     unet = random_weights({ours: slot.shape for ours, slot in unet_layout(config.unet).items()})
     vae = random_weights({ours: slot.shape for ours, slot in vae_layout(config.vae).items()})
-    prompt = torch.rand(1, LENGTH, config.unet.context_dim).half()
+    prompt = Prompt(torch.rand(1, LENGTH, config.unet.context_dim))
     path = tmp_path / "a.safetensors"
 
     write_checkpoint(path, Checkpoint(config, unet, vae, prompt))
     ours = read_checkpoint(path)
-    assert ours.config == config and torch.equal(ours.empty_prompt, prompt)
+    assert ours.config == config
+    assert_same_prompt(ours.empty_prompt, prompt)
     assert_same(ours.unet, unet)
     assert_same(ours.vae, vae)
 
     tensors = {key: value for key, value in load_file(path).items() if key != checkpoints.PROMPT}
     names, layers = {768: ("cond_stage_model.transformer.", 12), 1024: ("cond_stage_model.model.", 24)}[
-        prompt.shape[-1]
+        config.unet.context_dim
     ]
-    tensors |= {names + key: value for key, value in clip_weights(prompt.shape[-1], layers).items()}
+    tensors |= {names + key: value for key, value in clip_weights(config.unet.context_dim, layers).items()}
     save_file(tensors, path)
     published = read_checkpoint(path)
-    assert published.config == config and published.empty_prompt.shape == prompt.shape
+    assert published.config == config and published.empty_prompt.tokens.shape == prompt.tokens.shape
     assert_same(published.unet, unet)
     assert_same(published.vae, vae)
 

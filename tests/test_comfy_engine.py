@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 from in_comfyui import comfy, load_pack, nodes, room
-from tiny import KL, NANO, TINY, UNET_LIKE_SD2, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+from tiny import KL, NANO, TINY, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
+from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
 from eradiff_core.inpainting.engine import DiffusersEngine, Engine, Inputs
 from eradiff_core.inpainting.ldm_keys import unet_layout
 from eradiff_core.sampler import ddim
@@ -18,6 +18,7 @@ CONFIGS = {
     "nano": tiny_config(NANO, TINY, "v_prediction"),
     "like SD1.5": tiny_config(UNET_LIKE_SD15, KL),
     "like SD2": tiny_config(UNET_LIKE_SD2, TINY),
+    "like SDXL": tiny_config(UNET_LIKE_SDXL, KL),
 }
 SIGMAS = torch.tensor([14.6146, 4.0, 1.0, 0.0])
 
@@ -48,9 +49,9 @@ class Listening:
 
 
 def comfy_engine(config: ModelConfig):
-    checkpoint, build = tiny_checkpoint(config), room("model")
-    prompt = [[checkpoint.empty_prompt, {}]]
-    return room("boundary").ComfyEngine(build.build_model(checkpoint), build.build_vae(checkpoint), prompt)
+    checkpoint, build, boundary = tiny_checkpoint(config), room("model"), room("boundary")
+    conditioning = boundary.conditioning_from(checkpoint.empty_prompt)
+    return boundary.ComfyEngine(build.build_model(checkpoint), build.build_vae(checkpoint), conditioning)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,8 @@ def test_the_engines_agree(config: str, method: str, size: tuple[int, int], squa
     assert torch.allclose(a.image, b.image, atol=1e-4)
 
 
-def test_attention_takes_the_place_of_every_self_attention(engine):
+@pytest.mark.parametrize("config", ["nano", "like SDXL"])
+def test_attention_takes_the_place_of_every_self_attention(config: str):
     """The same layers on the same token grids as in diffusers, in the same order, at every step."""
 
     def grids_seen(engine: Engine) -> list[tuple[int, int]]:
@@ -105,12 +107,31 @@ def test_attention_takes_the_place_of_every_self_attention(engine):
         engine.sample(ddim, SIGMAS, torch.ones(1, 4, 8, 16), inputs(attention))
         return grids
 
-    seen = grids_seen(engine)
-    assert seen == grids_seen(DiffusersEngine.of(tiny_checkpoint(CONFIGS["nano"])))
-    assert len(seen) == 3 * len(room("patch").self_attention_blocks(engine.model))
+    engine = DiffusersEngine.of(tiny_checkpoint(CONFIGS[config]))
+    seen = grids_seen(comfy_engine(CONFIGS[config]))
+    assert seen == grids_seen(engine)
+    assert len(seen) == 3 * sum(name.endswith("attn1") for name, _ in engine.unet.named_modules())
 
 
-@pytest.mark.parametrize("config", [SD15_INPAINT, SD2_INPAINT], ids=["SD1.5", "SD2"])
+def test_sdxls_network_sees_the_prompts_pooled_vector():
+    engine = comfy_engine(CONFIGS["like SDXL"])
+    run = (ddim, SIGMAS, torch.ones(1, 4, 8, 16), inputs())
+    before = engine.sample(*run)
+    ((tokens, extras),) = engine.conditioning
+    engine.conditioning = [[tokens, {"pooled_output": -extras["pooled_output"]}]]
+    assert (engine.sample(*run) - before).abs().max() > 1e-3
+
+
+def test_sdxl_from_a_stock_loader_works_at_its_own_size_and_wants_a_pooled_vector():
+    engine, build = comfy_engine(CONFIGS["like SDXL"]), room("boundary").ComfyEngine
+    model = engine.model.clone()
+    model.attachments = {}
+    assert build(model, engine.vae, engine.conditioning).resolution == 1024
+    with pytest.raises(ValueError, match="conditioning must hold a pooled text for an SDXL model, got one without."):
+        build(model, engine.vae, [[engine.conditioning[0][0], {}]])
+
+
+@pytest.mark.parametrize("config", [SD15_INPAINT, SD2_INPAINT, SDXL_INPAINT], ids=["SD1.5", "SD2", "SDXL"])
 def test_full_size_models_are_described_as_comfyui_detects_them(config: ModelConfig):
     weights = {slot.ldm: torch.empty(slot.ldm_shape, device="meta") for slot in unet_layout(config.unet).values()}
     detected = comfy("comfy.model_detection").model_config_from_unet(weights, "")

@@ -16,6 +16,7 @@ from eradiff_core.inpainting import schedule as schedules
 from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint
 from eradiff_core.inpainting.crop import Crop, crop_mask, crop_picture, stitch
+from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, build_unet, build_vae
 from eradiff_core.inpainting.erasing import match_colour
 from eradiff_core.inpainting.latents import masked_picture, unet_input
@@ -90,7 +91,7 @@ def test_latents(dtype):
 @pytest.mark.parametrize("sampler", ["ddim", "lcm"])
 def test_the_engine_and_the_samplers(dtype, sampler):
     weights = Checkpoint(
-        SMALL, build_unet(SMALL.unet).state_dict(), build_vae(SMALL.vae).state_dict(), torch.rand(1, 4, 32)
+        SMALL, build_unet(SMALL.unet).state_dict(), build_vae(SMALL.vae).state_dict(), Prompt(torch.rand(1, 4, 32))
     )
     engine = DiffusersEngine.of(weights, "cuda", dtype)
     original = engine.encode(torch.rand(1, 3, 64, 128))

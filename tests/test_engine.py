@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import KL, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+from tiny import KL, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
 from eradiff_core.inpainting.checkpoint import Checkpoint, write_checkpoint
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, load_engine, load_unet
+from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, call_unet, load_engine, load_unet
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
 from eradiff_core.inpainting.self_attention import token_grid
 
@@ -84,7 +84,7 @@ def test_the_network_is_fed_and_read_as_it_was_trained(prediction: str):
     engine.sample(sampler, SIGMAS, noise, inputs)
     fed = torch.cat([noisy, inputs.mask, inputs.masked], dim=1)
     with torch.no_grad():
-        output = load_unet(checkpoint).eval()(fed, t, checkpoint.empty_prompt.expand(2, -1, -1)).sample
+        output = load_unet(checkpoint).eval()(fed, t, checkpoint.empty_prompt.tokens.expand(2, -1, -1)).sample
     torch.testing.assert_close(seen["denoised"], denoised_from(prediction, output, noisy, signal), atol=2e-4, rtol=1e-4)
 
 
@@ -109,6 +109,22 @@ def test_a_perfect_network_gives_the_clean_latent(prediction: str):
     torch.testing.assert_close(denoised, clean, atol=1e-5, rtol=1e-4)
 
 
+def test_sdxls_network_is_told_the_pooled_prompt_and_the_size_in_pixels():
+    checkpoint = tiny_checkpoint(tiny_config(UNET_LIKE_SDXL))
+    unet, prompt = load_unet(checkpoint).eval(), checkpoint.empty_prompt
+    fed, t = torch.randn(2, 9, 8, 12), torch.tensor([900, 120])
+
+    def directly(pooled: Tensor, *size: float) -> Tensor:
+        told = {"text_embeds": pooled.expand(2, -1), "time_ids": torch.tensor([size, size])}
+        return unet(fed, t, prompt.tokens.expand(2, -1, -1), added_cond_kwargs=told).sample
+
+    with torch.no_grad():
+        output = call_unet(unet, fed, t, prompt)
+        assert torch.equal(output, directly(prompt.pooled, 64.0, 96.0, 0.0, 0.0, 64.0, 96.0))
+        assert not torch.allclose(output, directly(prompt.pooled, 96.0, 64.0, 0.0, 0.0, 96.0, 64.0))
+        assert not torch.allclose(output, directly(-prompt.pooled, 64.0, 96.0, 0.0, 0.0, 64.0, 96.0))
+
+
 def test_one_mask_serves_a_batch(engine: DiffusersEngine):
     many = inputs_for(batch=3)
     one = replace(many, mask=many.mask[:1], masked=many.masked[:1])
@@ -128,7 +144,9 @@ def test_the_callback_sees_every_step():
 # attention
 
 
-@pytest.mark.parametrize("unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2], ids=["small", "sd15", "sd2"])
+@pytest.mark.parametrize(
+    "unet", [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, UNET_LIKE_SDXL], ids=["small", "sd15", "sd2", "sdxl"]
+)
 @pytest.mark.parametrize("size", [(8, 8), (8, 12), (9, 13)])
 def test_plain_attention_put_in_changes_nothing(unet, size: tuple[int, int]):
     engine, inputs = DiffusersEngine.of(tiny_checkpoint(tiny_config(unet))), inputs_for(*size)
@@ -143,7 +161,7 @@ def test_plain_attention_put_in_changes_nothing(unet, size: tuple[int, int]):
     without = engine.sample(euler, SIGMAS, noise_for(inputs), inputs)
     torch.testing.assert_close(with_ours, without, atol=1e-4, rtol=1e-4)
     halved = (size[0] + 1) // 2, (size[1] + 1) // 2
-    assert {size, halved} <= grids
+    assert halved in grids and (size in grids) is unet.attention[0]
 
 
 def test_attention_replaces_self_attention_only_and_is_taken_out_again(engine: DiffusersEngine):
@@ -258,11 +276,24 @@ def test_half_precision_stays_near_single_precision(engine: DiffusersEngine, dty
     assert (rough - exact).abs().mean() < 0.3 * exact.abs().mean()
 
 
+def test_an_autoencoder_that_overflows_in_fp16_stays_in_fp32():
+    checkpoint = tiny_checkpoint(tiny_config(vae=replace(KL, needs_fp32=True)))
+    half, bf16 = (DiffusersEngine.of(checkpoint, dtype=dtype) for dtype in (torch.float16, torch.bfloat16))
+    assert (half.unet.dtype, half.vae.dtype, bf16.vae.dtype) == (torch.float16, torch.float32, torch.bfloat16)
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(half.encode(image), DiffusersEngine.of(checkpoint).encode(image))
+    assert half.decode(half.encode(image)).shape == image.shape
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("vae", [KL, TINY], ids=["kl", "tiny"])
-def test_every_tensor_is_made_on_the_engines_device(vae, dtype: torch.dtype):
+@pytest.mark.parametrize(
+    "config",
+    [tiny_config(vae=KL), tiny_config(vae=TINY), tiny_config(UNET_LIKE_SDXL, replace(KL, needs_fp32=True))],
+    ids=["kl", "tiny", "sdxl"],
+)
+def test_every_tensor_is_made_on_the_engines_device(config, dtype: torch.dtype):
     """Under fake CUDA tensors any tensor of the CPU that meets one of the card raises."""
-    checkpoint, inputs, image = tiny_checkpoint(tiny_config(vae=vae)), inputs_for(), torch.rand(1, 3, 64, 64)
+    checkpoint, inputs, image = tiny_checkpoint(config), inputs_for(), torch.rand(1, 3, 64, 64)
     with FakeTensorMode(allow_non_fake_inputs=True):
         engine = DiffusersEngine.of(checkpoint, "cuda", dtype)
         attention = lambda q, k, v, height, width: scaled_dot_product_attention(q, k, v)  # noqa: E731

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15
+from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL
 
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, UNetShape, VAEShape
+from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, UNetShape, VAEShape
 from eradiff_core.inpainting.engine import build_unet, build_vae
 from eradiff_core.inpainting.ldm_keys import unet_keys, unet_layout, vae_keys, vae_layout
 
-UNETS = [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, NANO, SD15_INPAINT.unet, SD2_INPAINT.unet]
+UNETS = [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, UNET_LIKE_SDXL, NANO]
+UNETS += [SD15_INPAINT.unet, SD2_INPAINT.unet, SDXL_INPAINT.unet]
 VAES = [KL, TINY, VAEShape(), VAEShape(channels=(32, 64), layers=3)]
 
 
@@ -58,6 +59,32 @@ def test_vae_keys_are_one_to_one(shape: VAEShape):
 )
 def test_landmarks_of_sd15(ours: str, ldm: str):
     assert unet_keys(SD15_INPAINT.unet)[ours] == ldm
+
+
+@pytest.mark.parametrize(
+    ("ours", "ldm"),
+    [
+        ("add_embedding.linear_1.weight", "label_emb.0.0.weight"),
+        ("add_embedding.linear_2.bias", "label_emb.0.2.bias"),
+        (
+            "down_blocks.1.attentions.0.transformer_blocks.1.attn2.to_k.weight",
+            "input_blocks.4.1.transformer_blocks.1.attn2.to_k.weight",
+        ),
+        ("down_blocks.2.attentions.1.proj_in.weight", "input_blocks.8.1.proj_in.weight"),
+        (
+            "mid_block.attentions.0.transformer_blocks.9.norm3.bias",
+            "middle_block.1.transformer_blocks.9.norm3.bias",
+        ),
+        ("up_blocks.0.upsamplers.0.conv.weight", "output_blocks.2.2.conv.weight"),
+        (
+            "up_blocks.0.attentions.2.transformer_blocks.9.ff.net.0.proj.weight",
+            "output_blocks.2.1.transformer_blocks.9.ff.net.0.proj.weight",
+        ),
+        ("up_blocks.2.resnets.2.conv_shortcut.weight", "output_blocks.8.0.skip_connection.weight"),
+    ],
+)
+def test_landmarks_of_sdxl(ours: str, ldm: str):
+    assert unet_keys(SDXL_INPAINT.unet)[ours] == ldm
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from in_comfyui import comfy, load_pack, nodes, room
-from tiny import NANO, TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
 
@@ -52,7 +52,11 @@ def loaded(in_comfyui) -> dict:
 def load(checkpoint) -> dict:
     build = room("model")
     vae = build.build_vae(checkpoint)
-    return {"model": build.build_model(checkpoint), "vae": vae, "conditioning": [[checkpoint.empty_prompt, {}]]}
+    return {
+        "model": build.build_model(checkpoint),
+        "vae": vae,
+        "conditioning": room("boundary").conditioning_from(checkpoint.empty_prompt),
+    }
 
 
 def picture(frames: int = 1, height: int = 90, width: int = 140) -> torch.Tensor:
@@ -243,9 +247,26 @@ def test_the_loader_reads_files_and_folders_and_lays_a_unet_over(tmp_path, monke
     model, vae, conditioning = load_model.execute("base.safetensors", "none").result
     weight = model.model.diffusion_model.input_blocks[0][0].weight
     assert torch.equal(weight, checkpoint.unet["conv_in.weight"])
-    assert torch.equal(conditioning[0][0], checkpoint.empty_prompt)
+    assert torch.equal(conditioning[0][0], checkpoint.empty_prompt.tokens) and conditioning[0][1] == {}
     assert model.clone().get_attachment("erase_once").resolution == checkpoint.config.resolution
     assert load_model.fingerprint_inputs("base.safetensors", "yoeo.safetensors") != before
+
+
+def test_the_loader_gives_sdxls_pooled_text_where_comfyui_looks_for_it(tmp_path, monkeypatch):
+    folders, load_model = comfy("folder_paths"), nodes()["EraseOnceLoadModel"]
+    monkeypatch.setitem(folders.folder_names_and_paths, "checkpoints", ([str(tmp_path)], {".safetensors"}))
+    checkpoint = tiny_checkpoint(tiny_config(UNET_LIKE_SDXL, TINY))
+    write_checkpoint(tmp_path / "xl.safetensors", checkpoint, torch.float32)
+    folders.filename_list_cache.clear()
+    loaded = dict(
+        zip(("model", "vae", "conditioning"), load_model.execute("xl.safetensors", "none").result, strict=True)
+    )
+    ((tokens, extras),) = loaded["conditioning"]
+    assert torch.equal(tokens, checkpoint.empty_prompt.tokens)
+    assert torch.equal(extras["pooled_output"], checkpoint.empty_prompt.pooled)
+    image, hole = picture(), mask()
+    erased = erase("EraseOnceYOEO", loaded, image, hole).result[0]
+    assert torch.equal(erased[:, :20], image[:, :20]) and not torch.equal(erased, image)
 
 
 def test_the_loader_refuses_what_is_incomplete():

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt
 from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
+from training.text_encoders import clip_shapes
 
 pytestmark = pytest.mark.full
 
@@ -33,7 +35,7 @@ def test_the_exported_file_opens_in_the_stock_loaders_and_in_ours(comfyui: Path,
     load_pack(comfyui)
     nodes()
     sd, unet = comfy("comfy.sd"), random_weights(unet_layout(config.unet))
-    prompt = torch.randn(1, 77, config.unet.context_dim)
+    prompt = Prompt(torch.randn(1, 77, config.unet.context_dim))
     file = tmp_path / "exported.safetensors"
     write_checkpoint(file, Checkpoint(config, unet, random_weights(vae_layout(config.vae)), prompt))
 
@@ -60,3 +62,23 @@ def test_the_exported_file_opens_in_the_stock_loaders_and_in_ours(comfyui: Path,
         assert model.model.concat_keys == ("mask", "masked_image")
         assert_same(weights_of(model.model.diffusion_model), expected)
         del model
+
+
+def test_sdxls_empty_prompt_is_what_comfyuis_clip_text_encode_gives(comfyui: Path, tmp_path: Path):
+    """Both of its text encoders at full size: 0.8 billion random weights."""
+    load_pack(comfyui)
+    nodes()
+    first, second = clip_shapes(768, 12), clip_shapes(1280, 32) | {"text_projection.weight": (1280, 1280)}
+    texts = [{name: torch.randn(shape).mul_(0.02).half() for name, shape in part.items()} for part in (first, second)]
+    files = [tmp_path / name for name in ("l.safetensors", "g.safetensors")]
+    for file, text in zip(files, texts, strict=True):
+        save_file({name if "projection" in name else f"text_model.{name}": w for name, w in text.items()}, file)
+    prompt = encode_empty_prompt(texts, 2048)
+    del texts, text
+    with torch.inference_mode():
+        clip = comfy("comfy.sd").load_clip([str(file) for file in files], model_options={"dtype": torch.float32})
+        tokens, pooled = clip.encode_from_tokens(clip.tokenize(""), return_pooled=True)
+    assert prompt.tokens.shape == (1, 77, 2048) and prompt.pooled.shape == (1, 1280)
+    print(*((a - b).abs().max() / b.abs().max() for a, b in ((tokens, prompt.tokens), (pooled, prompt.pooled))))
+    assert (tokens - prompt.tokens).abs().max() < 1e-4 * prompt.tokens.abs().max()
+    assert (pooled - prompt.pooled).abs().max() < 1e-4 * prompt.pooled.abs().max()

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import build_unet, load_unet, load_vae
-from eradiff_core.inpainting.shapes import Float
 
 NANO = ModelConfig(
     unet=UNetShape(
@@ -24,12 +24,12 @@ NANO = ModelConfig(
 
 @dataclass(frozen=True)
 class Networks:
-    """A base to train from: its configuration, networks and empty-prompt embedding ``[1, n, context_dim]``."""
+    """A base to train from: its configuration, its networks and what the empty prompt tells them."""
 
     config: ModelConfig
     unet: UNet2DConditionModel
     vae: AutoencoderKL | AutoencoderTiny
-    empty_prompt: Float[Tensor, "1 n c"]
+    empty_prompt: Prompt
 
 
 def load_networks(base: str, vae: str | None) -> Networks:
@@ -45,14 +45,16 @@ def load_networks(base: str, vae: str | None) -> Networks:
     if checkpoint.vae is None or checkpoint.empty_prompt is None:
         missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"
         raise ValueError(f"a base to train from must be complete, got {base} without {missing}.")
-    return Networks(checkpoint.config, load_unet(checkpoint), load_vae(checkpoint), checkpoint.empty_prompt.float())
+    return Networks(
+        checkpoint.config, load_unet(checkpoint), load_vae(checkpoint), checkpoint.empty_prompt.to(torch.float32)
+    )
 
 
 def fresh_nano(vae: AutoencoderTiny) -> Networks:
     """The built-in small model with fresh weights; its one prompt is a fixed random embedding."""
     config = replace(NANO, vae=replace(NANO.vae, scale=vae.config.scaling_factor))
     prompt = torch.randn(1, 4, config.unet.context_dim, generator=torch.Generator().manual_seed(0))
-    return Networks(config, start_at_zero_(build_unet(config.unet)), vae, prompt)
+    return Networks(config, start_at_zero_(build_unet(config.unet)), vae, Prompt(prompt))
 
 
 @torch.no_grad()
@@ -69,4 +71,4 @@ def save_networks(path: str | Path, networks: Networks, weights: dict[str, Tenso
     """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file."""
     vae = {key: value.detach().cpu() for key, value in networks.vae.state_dict().items()}
     unet = {key: value.detach().cpu() for key, value in weights.items()}
-    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt.cpu()))
+    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt))

@@ -4,12 +4,17 @@ from dataclasses import asdict, dataclass, field
 
 from eradiff_core.inpainting.schedule import PREDICTIONS
 
+SIZES, SIZE_DIM = 6, 256  # SDXL is told six lengths of its picture, each embedded in so many numbers
+
 
 @dataclass(frozen=True)
 class UNetShape:
-    """A Stable Diffusion UNet with one transformer block an attention layer.
+    """A Stable Diffusion UNet.
 
-    Either ``heads`` (their number, SD1.5) or ``head_dim`` (their width, SD2) is set, as ComfyUI has it.
+    Either ``heads`` (their number, SD1.5) or ``head_dim`` (their width, SD2, SDXL) is set, as ComfyUI has it.
+    ``depth`` is the number of transformer blocks in an attention layer of each level, the last also the middle's;
+    None is one everywhere.  ``pooled_dim`` is the width of the text's one vector that joins the timestep in SDXL,
+    with the picture's size; None is a UNet that is told neither.
     """
 
     channels: tuple[int, ...] = (320, 640, 1280, 1280)
@@ -20,6 +25,24 @@ class UNetShape:
     context_dim: int = 768
     linear_projection: bool = False
     in_channels: int = 9
+    depth: tuple[int, ...] | None = None
+    pooled_dim: int | None = None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Transformer blocks in an attention layer of each level; zero where a level has no attention."""
+        depth = self.depth or (1,) * len(self.channels)
+        return tuple(number if attends else 0 for number, attends in zip(depth, self.attention, strict=True))
+
+    @property
+    def middle_blocks(self) -> int:
+        """Transformer blocks in the middle's attention layer."""
+        return self.depth[-1] if self.depth else 1
+
+    @property
+    def added_dim(self) -> int | None:
+        """Width of what joins the timestep: the pooled text and the picture's sizes."""
+        return self.pooled_dim and self.pooled_dim + SIZES * SIZE_DIM
 
 
 @dataclass(frozen=True)
@@ -27,13 +50,14 @@ class VAEShape:
     """An autoencoder that halves the picture three times: ``kl`` is SD's, ``tiny`` the small convolutional one.
 
     ``scale`` brings its latents to unit variance; ``channels`` and ``layers`` are read for ``kl`` only,
-    since the tiny one has a single shape.
+    since the tiny one has a single shape.  ``needs_fp32`` says that its activations overflow in fp16, as SDXL's do.
     """
 
     kind: str = "kl"
     channels: tuple[int, ...] = (128, 256, 512, 512)
     layers: int = 2
     scale: float = 0.18215
+    needs_fp32: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,3 +94,17 @@ class ModelConfig:
 
 SD15_INPAINT = ModelConfig()
 SD2_INPAINT = ModelConfig(unet=UNetShape(heads=None, head_dim=64, context_dim=1024, linear_projection=True))
+SDXL_INPAINT = ModelConfig(
+    unet=UNetShape(
+        channels=(320, 640, 1280),
+        attention=(False, True, True),
+        heads=None,
+        head_dim=64,
+        context_dim=2048,
+        linear_projection=True,
+        depth=(1, 2, 10),
+        pooled_dim=1280,
+    ),
+    vae=VAEShape(scale=0.13025, needs_fp32=True),
+    resolution=1024,
+)

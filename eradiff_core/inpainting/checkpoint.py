@@ -13,21 +13,36 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.diffusers_folder import read_component, read_config, with_new_attention_names
-from eradiff_core.inpainting.empty_prompt import encode_empty_prompt, text_weights
+from eradiff_core.inpainting.architecture import (
+    SD2_INPAINT,
+    SD15_INPAINT,
+    SDXL_INPAINT,
+    ModelConfig,
+    UNetShape,
+    VAEShape,
+)
+from eradiff_core.inpainting.diffusers_folder import (
+    read_component,
+    read_config,
+    read_text_encoders,
+    with_new_attention_names,
+)
+from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt, text_weights
 from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
-from eradiff_core.inpainting.shapes import Float
 from eradiff_core.inpainting.state_dicts import read_state_dict, require_fit
 
 CHANNELS = 9  # noisy latent 4, mask 1, masked picture's latent 4
-UNET, VAE, PROMPT, METADATA = "model.diffusion_model.", "first_stage_model.", "erase_once.empty_prompt", "erase_once"
+UNET, VAE, METADATA = "model.diffusion_model.", "first_stage_model.", "erase_once"
+PROMPT, POOLED = "erase_once.empty_prompt", "erase_once.empty_pooled"
+
+# What a file of ours may hold for ComfyUI's stock Load Checkpoint: text encoders, and SDXL's mark of v-prediction.
+STOCK_ONLY = ("cond_stage_model.", "conditioner.embedders.", "v_pred")
 
 # What ComfyUI's class for the tiny autoencoder stores besides its layers: no scale, no shift.
 TINY_CONSTANTS = {"vae_scale": 1.0, "vae_shift": 0.0}
 
 # Published single files carry no configuration: the width of the text they read tells which one they are.
-BY_CONTEXT = {768: SD15_INPAINT, 1024: SD2_INPAINT}
+BY_CONTEXT = {768: SD15_INPAINT, 1024: SD2_INPAINT, 2048: SDXL_INPAINT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +55,11 @@ class Checkpoint:
     config: ModelConfig
     unet: dict[str, Tensor]
     vae: dict[str, Tensor] | None = None
-    empty_prompt: Float[Tensor, "1 n c"] | None = None
+    empty_prompt: Prompt | None = None
 
     def __post_init__(self):
-        width = self.config.unet.context_dim
-        if self.empty_prompt is not None and self.empty_prompt.shape[::2] != (1, width):
-            raise ValueError(f"empty_prompt must be [1, n, {width}], got {list(self.empty_prompt.shape)}.")
+        if self.empty_prompt is not None:
+            _require_prompt(self.empty_prompt, self.config.unet)
 
 
 def read_checkpoint(path: str | Path, base: Checkpoint | None = None) -> Checkpoint:
@@ -70,10 +84,16 @@ def read_checkpoint(path: str | Path, base: Checkpoint | None = None) -> Checkpo
     return _laid_over(tensors, base, path.name)
 
 
-def write_checkpoint(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtype = torch.float16) -> None:
+def write_checkpoint(
+    path: str | Path,
+    checkpoint: Checkpoint,
+    dtype: torch.dtype = torch.float16,
+    stock_only: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write the ComfyUI single file: LDM names, ``dtype`` weights, our configuration in the metadata.
 
-    It is moved into place when it is whole, so that a run that is killed leaves no half of it.
+    ``stock_only`` is what ComfyUI's stock Load Checkpoint wants besides, by its name there (see ``STOCK_ONLY``).
+    The file is moved into place when it is whole, so that a run that is killed leaves no half of it.
     """
     config, path = checkpoint.config, Path(path)
     tensors = _to_ldm(checkpoint.unet, unet_layout(config.unet), UNET, "the UNet")
@@ -81,9 +101,13 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint, dtype: torch.dtyp
         tensors |= _to_ldm(checkpoint.vae, vae_layout(config.vae), VAE, "the autoencoder")
         if config.vae.kind == "tiny":
             tensors |= {VAE + name: torch.tensor(value) for name, value in TINY_CONSTANTS.items()}
-    if checkpoint.empty_prompt is not None:
-        tensors[PROMPT] = checkpoint.empty_prompt
+    tensors |= stock_only or {}
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
+    if checkpoint.empty_prompt is not None:  # an input, not a weight: rounded, it would not be a text encoder's
+        prompt = checkpoint.empty_prompt.to("cpu", torch.float32)
+        tensors[PROMPT] = prompt.tokens.detach().contiguous()
+        if prompt.pooled is not None:
+            tensors[POOLED] = prompt.pooled.detach().contiguous()
     unfinished = path.with_name(f"{path.name}.part")
     save_file(tensors, unfinished, metadata={METADATA: json.dumps(config.as_dict()), "format": "pt"})
     unfinished.replace(path)
@@ -94,20 +118,25 @@ def _read_ours(tensors: dict[str, Tensor], stored: str, source: str) -> Checkpoi
         config = ModelConfig.from_dict(json.loads(stored))
     except (KeyError, TypeError, ValueError) as err:
         raise ValueError(f"{source} must describe its model in its metadata, got {stored[:80]!r}.") from err
-    stray = next((key for key in tensors if not key.startswith((UNET, VAE)) and key != PROMPT), None)
+    known = (UNET, VAE, *STOCK_ONLY)
+    stray = next((key for key in tensors if not key.startswith(known) and key not in (PROMPT, POOLED)), None)
     if stray is not None:
         raise ValueError(f"{source} must hold nothing but its model's weights, got {stray} too.")
+    if PROMPT in tensors:
+        prompt = Prompt(tensors[PROMPT], tensors.get(POOLED))
+    else:
+        prompt = _empty_prompt(text_weights(tensors), config)
     unet, vae = _unet(tensors, config.unet, UNET, source), _vae(tensors, config.vae, source)
-    return Checkpoint(config, unet, vae, tensors.get(PROMPT))
+    return Checkpoint(config, unet, vae, prompt)
 
 
 def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
-    """A single file of SD1.5-Inpaint or SD2-Inpaint, as their authors or ComfyUI wrote it."""
+    """A single file of SD1.5-Inpaint, SD2-Inpaint or SDXL-Inpaint, as their authors or ComfyUI wrote it."""
     _require_inpainting(tensors, f"{UNET}input_blocks.0.0.weight", source)
     readers = [key for key in tensors if key.startswith(UNET) and key.endswith("attn2.to_k.weight")]
     width = tensors[readers[0]].shape[-1] if readers else None
     if width not in BY_CONTEXT:
-        rule = f"an SD1.5 or SD2 UNet, which reads a text of width {' or '.join(map(str, BY_CONTEXT))}"
+        rule = f"an SD1.5, SD2 or SDXL UNet, which reads a text of width {' or '.join(map(str, BY_CONTEXT))}"
         raise ValueError(f"{source} must hold {rule}, got width {width}.")
     config = BY_CONTEXT[width]
     unet, vae = _unet(tensors, config.unet, UNET, source), _vae(tensors, config.vae, source)
@@ -119,8 +148,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     unet = _unet(read_component(folder / "unet"), config.unet, "", f"{folder.name}/unet")
     vae = with_new_attention_names(read_component(folder / "vae"))
     require_fit(vae, {ours: slot.shape for ours, slot in vae_layout(config.vae).items()}, f"{folder.name}/vae")
-    text = folder / "text_encoder"
-    return Checkpoint(config, unet, vae, _empty_prompt(read_component(text) if text.is_dir() else {}, config))
+    return Checkpoint(config, unet, vae, _empty_prompt(read_text_encoders(folder), config))
 
 
 def _laid_over(tensors: dict[str, Tensor], base: Checkpoint | None, source: str) -> Checkpoint:
@@ -161,8 +189,17 @@ def _vae(tensors: Mapping[str, Tensor], shape: VAEShape, source: str) -> dict[st
     return _from_ldm(found, vae_layout(shape), VAE, source) if found else None
 
 
-def _empty_prompt(weights: Mapping[str, Tensor], config: ModelConfig) -> Tensor | None:
+def _empty_prompt(weights: list[dict[str, Tensor]], config: ModelConfig) -> Prompt | None:
     return encode_empty_prompt(weights, config.unet.context_dim) if weights else None
+
+
+def _require_prompt(prompt: Prompt, shape: UNetShape) -> None:
+    if prompt.tokens.shape[::2] != (1, shape.context_dim):
+        raise ValueError(f"empty_prompt must be [1, n, {shape.context_dim}], got {list(prompt.tokens.shape)}.")
+    needed = shape.pooled_dim and (1, shape.pooled_dim)
+    pooled = None if prompt.pooled is None else tuple(prompt.pooled.shape)
+    if pooled != needed:
+        raise ValueError(f"empty_prompt must have a pooled vector of shape {needed} for its UNet, got {pooled}.")
 
 
 def _require_inpainting(tensors: Mapping[str, Tensor], first: str, source: str) -> None:

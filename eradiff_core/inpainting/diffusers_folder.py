@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
+from eradiff_core.inpainting.architecture import SIZE_DIM, SIZES, ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.state_dicts import read_json, read_state_dict
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
@@ -14,6 +14,8 @@ ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 
 VAE_FACTOR = 8  # pixels for each latent, either way
+
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")  # SDXL has both
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -35,6 +37,11 @@ def read_component(folder: Path, ordered_names: tuple[str, ...] = ()) -> dict[st
     if path is None:
         raise FileNotFoundError(f"a diffusers folder must hold unet/ or {names[0]}, got neither in {folder}.")
     return read_state_dict(path, ordered_names)[0]
+
+
+def read_text_encoders(folder: Path) -> list[dict[str, Tensor]]:
+    """The weights of each text encoder that a whole model folder holds."""
+    return [read_component(folder / name) for name in TEXT_ENCODERS if (folder / name).is_dir()]
 
 
 def with_new_attention_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -60,7 +67,25 @@ def _unet_shape(config: dict) -> UNetShape:
         context_dim=config["cross_attention_dim"],
         linear_projection=config.get("use_linear_projection", False),
         in_channels=config["in_channels"],
+        depth=_depth(config.get("transformer_layers_per_block", 1), len(channels)),
+        pooled_dim=_pooled_dim(config),
     )
+
+
+def _depth(layers: int | list[int], levels: int) -> tuple[int, ...] | None:
+    """Transformer blocks at each level; None where it is one everywhere, as a UNetShape has it."""
+    depth = (layers,) * levels if isinstance(layers, int) else tuple(layers)
+    return depth if set(depth) != {1} else None
+
+
+def _pooled_dim(config: dict) -> int | None:
+    """The width of SDXL's pooled text.  Raises ValueError for a UNet that is told anything else besides."""
+    kind, width = config.get("addition_embed_type"), config.get("addition_time_embed_dim")
+    if kind is None:
+        return None
+    if (kind, width) != ("text_time", SIZE_DIM):
+        raise ValueError(f"a UNet may be told text_time of width {SIZE_DIM} besides, got {kind} of width {width}.")
+    return config["projection_class_embeddings_input_dim"] - SIZES * SIZE_DIM
 
 
 def _vae_shape(config: dict) -> VAEShape:
@@ -70,4 +95,5 @@ def _vae_shape(config: dict) -> VAEShape:
         channels=tuple(config["block_out_channels"]),
         layers=config["layers_per_block"],
         scale=config.get("scaling_factor", 0.18215),
+        needs_fp32=config.get("force_upcast", False),
     )

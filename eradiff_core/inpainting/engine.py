@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
+from eradiff_core.inpainting.architecture import SIZE_DIM, ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
+from eradiff_core.inpainting.diffusers_folder import VAE_FACTOR
+from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.latents import scale_latent, unet_input, unscale_latent
 from eradiff_core.inpainting.schedule import Schedule, denoised_from
 from eradiff_core.inpainting.self_attention import SelfAttention, self_attention
@@ -57,8 +59,8 @@ class Engine(Protocol):
 class DiffusersEngine:
     """An inpainting model on diffusers' modules, as they are: a trainer looks at its live UNet through one.
 
-    ``prompt`` ``[1, n, context_dim]`` is the empty prompt's embedding; its device and dtype are those that the
-    modules work in.  The sampler works in fp32.  ``callback`` is called after each step with k-diffusion's dict.
+    ``prompt`` is the empty prompt's embedding; its device and dtype are those that the UNet works in.  The sampler
+    works in fp32.  ``callback`` is called after each step with k-diffusion's dict.
     """
 
     def __init__(
@@ -66,12 +68,12 @@ class DiffusersEngine:
         config: ModelConfig,
         unet: "UNet2DConditionModel",
         vae: "AutoencoderKL | AutoencoderTiny",
-        prompt: Float[Tensor, "1 n c"],
+        prompt: Prompt,
         callback: Callable[[dict], None] | None = None,
     ):
         self.config, self.resolution = config, config.resolution
         self.unet, self.vae, self.prompt, self.callback = unet, vae, prompt, callback
-        self.device, self.dtype = prompt.device, prompt.dtype
+        self.device, self.dtype = prompt.tokens.device, prompt.tokens.dtype
         self.schedule = Schedule()
 
     @classmethod
@@ -89,20 +91,21 @@ class DiffusersEngine:
         if checkpoint.empty_prompt is None:
             raise ValueError("an engine needs the empty prompt's embedding, got a checkpoint without; give a base.")
         unet = load_unet(checkpoint, device, dtype).eval().requires_grad_(False)
-        vae = load_vae(checkpoint, device, dtype).eval().requires_grad_(False)
+        vae_dtype = torch.float32 if checkpoint.config.vae.needs_fp32 and dtype == torch.float16 else dtype
+        vae = load_vae(checkpoint, device, vae_dtype).eval().requires_grad_(False)
         return cls(checkpoint.config, unet, vae, checkpoint.empty_prompt.to(device, dtype), callback)
 
     @torch.no_grad()
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]:
         """The most likely latent, not a drawn one.  Height and width are multiples of 8."""
-        code = self.vae.encode(image.to(self.device, self.dtype) * 2 - 1)
+        code = self.vae.encode(image.to(self.device, self.vae.dtype) * 2 - 1)
         raw = code.latents if self.config.vae.kind == "tiny" else code.latent_dist.mode()
         return scale_latent(raw.float(), self.config.vae.scale)
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 8*h 8*w"]:
         raw = unscale_latent(latent.to(self.device), self.config.vae.scale)
-        return (self.vae.decode(raw.to(self.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
+        return (self.vae.decode(raw.to(self.vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def sample(
@@ -121,11 +124,31 @@ class DiffusersEngine:
             signal = 1 / (1 + sigma.square())
             noisy = x * signal.sqrt()[:, None, None, None]
             fed = unet_input(noisy, inputs.mask, inputs.masked).to(self.dtype)
-            prompt = self.prompt.expand(len(x), -1, -1)
-            output = self.unet(fed, self.schedule.timestep_of(sigma), prompt).sample
+            output = call_unet(self.unet, fed, self.schedule.timestep_of(sigma), self.prompt)
             return denoised_from(self.config.prediction, output.float(), noisy, signal)
 
         return denoised
+
+
+def call_unet(
+    unet: "UNet2DConditionModel", fed: Float[Tensor, "b 9 h w"], timesteps: Tensor, prompt: Prompt
+) -> Float[Tensor, "b 4 h w"]:
+    """A UNet's output for one prompt."""
+    tokens = prompt.tokens.expand(len(fed), -1, -1)
+    return unet(fed, timesteps, tokens, **told_besides(fed, prompt)).sample
+
+
+def told_besides(fed: Float[Tensor, "b 9 h w"], prompt: Prompt) -> dict[str, dict[str, Tensor]]:
+    """What diffusers' SDXL is told besides tokens: the pooled prompt and the picture's size; nothing for the others.
+
+    The picture counts as never cropped nor scaled: its size is the one worked at, its corner (0, 0).
+    """
+    if prompt.pooled is None:
+        return {}
+    size = [VAE_FACTOR * side for side in fed.shape[-2:]]
+    sizes = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32, device=fed.device)
+    pooled = {"text_embeds": prompt.pooled.expand(len(fed), -1), "time_ids": sizes.expand(len(fed), -1)}
+    return {"added_cond_kwargs": pooled}
 
 
 def load_engine(
@@ -183,6 +206,10 @@ def build_unet(shape: UNetShape) -> "UNet2DConditionModel":
         attention_head_dim=heads,  # diffusers' name for the number of heads
         cross_attention_dim=shape.context_dim,
         use_linear_projection=shape.linear_projection,
+        transformer_layers_per_block=shape.depth or 1,
+        addition_embed_type="text_time" if shape.pooled_dim else None,
+        addition_time_embed_dim=SIZE_DIM if shape.pooled_dim else None,
+        projection_class_embeddings_input_dim=shape.added_dim,
     )
 
 
@@ -200,4 +227,5 @@ def build_vae(shape: VAEShape) -> "AutoencoderKL | AutoencoderTiny":
         layers_per_block=shape.layers,
         latent_channels=4,
         scaling_factor=shape.scale,
+        force_upcast=shape.needs_fp32,
     )

@@ -1,6 +1,6 @@
 """Where every weight lives: diffusers' name and shape beside the LDM (CompVis) name and shape that ComfyUI reads.
 
-The maps are walked from the shape of the network, so that they hold for SD1.5, SD2 and our small models alike.
+The maps are walked from the shape of the network, so that they hold for SD1.5, SD2, SDXL and our small models alike.
 They come in the order in which diffusers registers its parameters: an EMA's unnamed list is zipped with it.
 """
 
@@ -63,6 +63,9 @@ def _unet(shape: UNetShape) -> Slots:
     yield from _layer("conv_in", "input_blocks.0.0", first, shape.in_channels, 3, 3)
     yield from _layer("time_embedding.linear_1", "time_embed.0", time, first)
     yield from _layer("time_embedding.linear_2", "time_embed.2", time, time)
+    if shape.added_dim:
+        yield from _layer("add_embedding.linear_1", "label_emb.0.0", time, shape.added_dim)
+        yield from _layer("add_embedding.linear_2", "label_emb.0.2", time, time)
     yield from _unet_down(shape, time)
     yield from _unet_up(shape, time)
     yield from _unet_middle(shape, time)
@@ -72,10 +75,10 @@ def _unet(shape: UNetShape) -> Slots:
 
 def _unet_down(shape: UNetShape, time: int) -> Slots:
     width = shape.channels[0]
-    for level, out in enumerate(shape.channels):
+    for level, (out, depth) in enumerate(zip(shape.channels, shape.blocks, strict=True)):
         ours, block = f"down_blocks.{level}", 1 + level * (shape.layers + 1)
-        for j in range(shape.layers if shape.attention[level] else 0):
-            yield from _transformer(f"{ours}.attentions.{j}", f"input_blocks.{block + j}.1", out, shape)
+        for j in range(shape.layers if depth else 0):
+            yield from _transformer(f"{ours}.attentions.{j}", f"input_blocks.{block + j}.1", out, depth, shape)
         for j in range(shape.layers):
             yield from _resnet(f"{ours}.resnets.{j}", f"input_blocks.{block + j}.0", width, out, RESNET, time)
             width = out
@@ -86,23 +89,23 @@ def _unet_down(shape: UNetShape, time: int) -> Slots:
 
 def _unet_middle(shape: UNetShape, time: int) -> Slots:
     width = shape.channels[-1]
-    yield from _transformer("mid_block.attentions.0", "middle_block.1", width, shape)
+    yield from _transformer("mid_block.attentions.0", "middle_block.1", width, shape.middle_blocks, shape)
     yield from _resnet("mid_block.resnets.0", "middle_block.0", width, width, RESNET, time)
     yield from _resnet("mid_block.resnets.1", "middle_block.2", width, width, RESNET, time)
 
 
 def _unet_up(shape: UNetShape, time: int) -> Slots:
     skips, width, last = _skip_widths(shape), shape.channels[-1], len(shape.channels) - 1
-    for level, (out, attends) in enumerate(zip(shape.channels[::-1], shape.attention[::-1], strict=True)):
+    for level, (out, depth) in enumerate(zip(shape.channels[::-1], shape.blocks[::-1], strict=True)):
         ours, block = f"up_blocks.{level}", level * (shape.layers + 1)
-        for j in range(shape.layers + 1 if attends else 0):
-            yield from _transformer(f"{ours}.attentions.{j}", f"output_blocks.{block + j}.1", out, shape)
+        for j in range(shape.layers + 1 if depth else 0):
+            yield from _transformer(f"{ours}.attentions.{j}", f"output_blocks.{block + j}.1", out, depth, shape)
         for j in range(shape.layers + 1):
             incoming = width + skips.pop()
             yield from _resnet(f"{ours}.resnets.{j}", f"output_blocks.{block + j}.0", incoming, out, RESNET, time)
             width = out
         if level < last:
-            ldm = f"output_blocks.{block + shape.layers}.{2 if attends else 1}.conv"
+            ldm = f"output_blocks.{block + shape.layers}.{2 if depth else 1}.conv"
             yield from _layer(f"{ours}.upsamplers.0.conv", ldm, out, out, 3, 3)
 
 
@@ -123,21 +126,26 @@ def _resnet(ours: str, ldm: str, incoming: int, out: int, names: dict[str, str],
         yield from _layer(f"{ours}.conv_shortcut", f"{ldm}.{names['conv_shortcut']}", out, incoming, 1, 1)
 
 
-def _transformer(ours: str, ldm: str, width: int, shape: UNetShape) -> Slots:
+def _transformer(ours: str, ldm: str, width: int, depth: int, shape: UNetShape) -> Slots:
     projection = (width, width) if shape.linear_projection else (width, width, 1, 1)
-    inner, inner_ldm = f"{ours}.transformer_blocks.0", f"{ldm}.transformer_blocks.0"
     yield from _layer(f"{ours}.norm", f"{ldm}.norm", width)
     yield from _layer(f"{ours}.proj_in", f"{ldm}.proj_in", *projection)
-    for number, context in ((1, width), (2, shape.context_dim)):
-        yield from _layer(f"{inner}.norm{number}", f"{inner_ldm}.norm{number}", width)
+    for number in range(depth):
+        block = f"transformer_blocks.{number}"
+        yield from _transformer_block(f"{ours}.{block}", f"{ldm}.{block}", width, shape.context_dim)
+    yield from _layer(f"{ours}.proj_out", f"{ldm}.proj_out", *projection)
+
+
+def _transformer_block(ours: str, ldm: str, width: int, context_dim: int) -> Slots:
+    for number, context in ((1, width), (2, context_dim)):
+        yield from _layer(f"{ours}.norm{number}", f"{ldm}.norm{number}", width)
         for name, source in (("to_q", width), ("to_k", context), ("to_v", context)):
             part = f"attn{number}.{name}"
-            yield from _layer(f"{inner}.{part}", f"{inner_ldm}.{part}", width, source, bias=False)
-        yield from _layer(f"{inner}.attn{number}.to_out.0", f"{inner_ldm}.attn{number}.to_out.0", width, width)
-    yield from _layer(f"{inner}.norm3", f"{inner_ldm}.norm3", width)
-    yield from _layer(f"{inner}.ff.net.0.proj", f"{inner_ldm}.ff.net.0.proj", 8 * width, width)
-    yield from _layer(f"{inner}.ff.net.2", f"{inner_ldm}.ff.net.2", width, 4 * width)
-    yield from _layer(f"{ours}.proj_out", f"{ldm}.proj_out", *projection)
+            yield from _layer(f"{ours}.{part}", f"{ldm}.{part}", width, source, bias=False)
+        yield from _layer(f"{ours}.attn{number}.to_out.0", f"{ldm}.attn{number}.to_out.0", width, width)
+    yield from _layer(f"{ours}.norm3", f"{ldm}.norm3", width)
+    yield from _layer(f"{ours}.ff.net.0.proj", f"{ldm}.ff.net.0.proj", 8 * width, width)
+    yield from _layer(f"{ours}.ff.net.2", f"{ldm}.ff.net.2", width, 4 * width)
 
 
 def _kl(shape: VAEShape) -> Slots:
