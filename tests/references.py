@@ -47,3 +47,17 @@ def reflect_by_walking(start: int, length: int, available: int) -> list[int]:
             position = -position if position < 0 else 2 * (available - 1) - position
         positions.append(position)
     return positions
+
+
+def literal_chain_loss(predict_noise, z_original, z_object, noise, t, gamma, signal):
+    """EraDiff's eq. 6 to 9 word for word, one sample at a time; ``signal`` is abar_t, ``t`` and ``gamma`` numbers."""
+    before, after = signal[t], signal[t - gamma] if t >= gamma else torch.ones_like(signal[0])
+
+    def mixed(abar):
+        clean = abar * z_original + (1 - abar) * z_object  # lambda_t = 1 - abar_t
+        return abar.sqrt() * clean + (1 - abar).sqrt() * noise
+
+    predicted = predict_noise(mixed(before), t)
+    denoised = (mixed(before) - (1 - before).sqrt() * predicted) / before.sqrt()
+    jumped = after.sqrt() * denoised + (1 - after).sqrt() * predicted
+    return (mixed(after) - jumped).square().mean()

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
+from eradiff_core.inpainting.checkpoint import read_checkpoint, write_checkpoint
 from training import train_vae, train_yoeo_stage1
 from training.encoding import PoolDraws
 from training.held_out import hole_psnr
-from training.train_yoeo_stage1 import hole_weighted_mse, lr_factor
+from training.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
 
@@ -92,6 +94,19 @@ def test_the_next_stage_goes_on_from_the_file_of_the_last(photos, vae, tmp_path)
     assert list((tmp_path / "d1" / "sheets").iterdir())
 
 
+def test_a_base_like_sdxl_is_trained_with_its_pooled_prompt(photos, tmp_path):
+    written = tiny_checkpoint(tiny_config(UNET_LIKE_SDXL, TINY))
+    write_checkpoint(tmp_path / "base.safetensors", written)
+    argv = ["--base", str(tmp_path / "base.safetensors"), "--images", str(photos), "--validation", str(photos)]
+    argv += ["--out", str(tmp_path / "run"), *SMALL, "--steps", "1", "--gradient-checkpointing"]
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+    trained = read_checkpoint(tmp_path / "run" / "model.safetensors")
+    assert trained.config.unet == UNET_LIKE_SDXL
+    assert torch.equal(trained.empty_prompt.pooled, written.empty_prompt.pooled)
+    key = "add_embedding.linear_1.weight"
+    assert not torch.equal(trained.unet[key], written.unet[key].half()), "what is told besides is learned too"
+
+
 def test_a_nano_from_scratch_needs_an_autoencoder(photos, tmp_path):
     argv = ["--base", "nano", "--images", str(photos), "--out", str(tmp_path), *SMALL]
     with pytest.raises(ValueError, match="needs --vae"):
@@ -105,15 +120,13 @@ def test_the_defaults_are_the_authors():
     assert (args.hole_weight, args.timestep_power, args.ema) == (0, 1, 0)
 
 
-def test_hole_weight_zero_is_plain_mse_and_otherwise_favours_the_hole():
-    output, target = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+def test_hole_weight_zero_is_a_plain_mean_and_otherwise_favours_the_hole():
+    squared = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0)).square()
     mask = torch.zeros(3, 1, 8, 8)
     mask[:, :, :4] = 1
-    plain = (output - target).square().flatten(1).mean(1)
-    assert torch.allclose(hole_weighted_mse(output, target, mask, 0.0), plain)
-    heavy = hole_weighted_mse(output, target, mask, 1e6)
-    inside = (output - target)[:, :, :4].square().flatten(1).mean(1)
-    assert torch.allclose(heavy, inside, rtol=1e-4)
+    assert hole_importance(mask, 0.0).eq(1).all()
+    heavy = (squared * hole_importance(mask, 1e6)).flatten(1).mean(1)
+    assert torch.allclose(heavy, squared[:, :, :4].flatten(1).mean(1), rtol=1e-4)
 
 
 def test_learning_rate_warms_up_and_falls():

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from eradiff_core.inpainting.latents import masked_picture, scale_latent, unscale_latent
 from eradiff_core.inpainting.shapes import Float
 
-Encoded = dict[str, Tensor]  # "latent" and "masked" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8]
+Encoded = dict[str, Tensor]  # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8]
 
 
 class Encoder:
@@ -40,12 +40,29 @@ class Encoder:
         latent, masked = both.chunk(2)
         return {"latent": latent, "masked": masked, "mask": max_pool2d(mask, image.shape[-1] // latent.shape[-1])}
 
+    @torch.no_grad()
+    def pair(
+        self,
+        original: Float[Tensor, "b 3 h w"],
+        with_object: Float[Tensor, "b 3 h w"],
+        mask: Float[Tensor, "b 1 h w"],
+    ) -> Encoded:
+        """A picture with and without an object.
 
-def encode_pool(samples: Dataset, encode: Callable[..., Encoded], path: Path, batch_size: int, workers: int) -> Encoded:
+        Outside the hole the object's latent is the original's: an autoencoder's norms and attention reach everywhere.
+        """
+        encoded = self(original, mask)
+        latent = self.encode(with_object)
+        return encoded | {"object": torch.where(encoded["mask"] > 0, latent, encoded["latent"])}
+
+
+def encode_pool(
+    samples: Dataset, encode: Callable[[dict[str, Tensor]], Encoded], path: Path, batch_size: int, workers: int
+) -> Encoded:
     """Encode every sample once and keep the result at ``path``; a resumed run reads it back."""
     if not path.exists():
         loader = DataLoader(samples, batch_size, num_workers=workers)
-        batches = [encode(batch["image"], batch["mask"]) for batch in tqdm(loader, desc="encoding")]
+        batches = [encode(batch) for batch in tqdm(loader, desc="encoding")]
         pool = {key: torch.cat([batch[key].half().cpu() for batch in batches]) for key in batches[0]}
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(pool, path.with_suffix(".tmp"))
@@ -68,7 +85,7 @@ class PoolDraws(Dataset):
             raise IndexError(index)  # ends a plain loop over the samples
         epoch, place = divmod(index, len(self.pool["latent"]))
         chosen = self.order(epoch)[place]
-        return {key: values[chosen].float() for key, values in self.pool.items()}
+        return {key: values[chosen].float() for key, values in self.pool.items()} | {"number": torch.tensor(index)}
 
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)

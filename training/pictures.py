@@ -19,12 +19,13 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """All pictures below a folder, sorted; masks and entity maps (``*_mask``, ``*_entities``) are left out.
+    """All pictures below a folder, sorted; what lies beside them
+    (``*_mask``, ``*_matte``, ``*_entities``) is left out.
 
     Raises ValueError where there is none.
     """
     paths = [p for p in sorted(Path(folder).rglob("*")) if p.suffix.lower() in SUFFIXES]
-    paths = [p for p in paths if not p.stem.endswith(("_mask", "_entities"))]
+    paths = [p for p in paths if not p.stem.endswith(("_mask", "_matte", "_entities"))]
     if not paths:
         raise ValueError(f"a training folder must hold .jpg, .png or .webp pictures, got none in {folder}.")
     return paths

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from torch.utils.data import Dataset, Subset
 
@@ -41,9 +39,3 @@ def resume(accelerator: Accelerator, out: str | Path) -> int:
 def remaining(samples: Dataset, done: int, batch_size: int, accelerator: Accelerator) -> Subset:
     """The samples that a run resumed after ``done`` steps has not seen yet, in order."""
     return Subset(samples, range(done * batch_size * accelerator.num_processes, len(samples)))
-
-
-def step_generator(seed: int, step: int, process: int) -> torch.Generator:
-    """The randomness of one step: the same after a resume as in a run that never stopped."""
-    state = np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))

@@ -14,18 +14,17 @@ A killed run continues when it is started again with the same ``--out``.
 
 import argparse
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
+from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
@@ -34,7 +33,9 @@ from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
 from training.held_out import look
 from training.holes import HOLES
 from training.networks import load_networks, save_networks
-from training.resume import remaining, resume, save_for_resume, step_generator
+from training.optimisation import add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.randomness import sample_generator
+from training.resume import remaining, resume, save_for_resume
 from training.sheets import save_sheet
 
 
@@ -52,54 +53,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
     parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
-    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
-    # optimisation; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
-    parser.add_argument("--steps", type=int, default=800, help="optimizer steps")
-    parser.add_argument("--batch-size", type=int, default=10, help="samples a forward pass and process")
-    parser.add_argument("--gradient-accumulation", type=int, default=100, help="forward passes an optimizer step")
-    parser.add_argument("--lr", type=float, default=1e-5, help="peak learning rate")
-    parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
-    parser.add_argument("--warmup", type=int, default=0, help="steps of linear warm-up; 0: off")
-    parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm; inf: off")
-    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain MSE")
     parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
     parser.add_argument(
         "--rectified", type=float, default=0.0, help="share of passes with SRA on, for small models; 0: off"
     )
-    parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
-    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
-    parser.add_argument("--seed", type=int, default=0)
-    # output
-    parser.add_argument("--out", required=True, help="run folder: model.safetensors, sheets, logs, states")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
+    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100)
     return parser.parse_args(argv)
-
-
-def all_of(samples: Dataset) -> dict[str, torch.Tensor]:
-    """A small data set as one batch."""
-    return default_collate([samples[index] for index in range(len(samples))])
-
-
-def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
-    """The learning rate as a share of its peak after ``step`` optimizer steps."""
-    if step < warmup:
-        return (step + 1) / warmup
-    if shape == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def hole_weighted_mse(
-    output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, hole_weight: float
-) -> torch.Tensor:
-    """Squared error where every hole has the same total weight, however small it is; ``[b]``.
-
-    Outside the hole the answer is in the input; there most of a plain MSE's gradient is spent.
-    """
-    share = mask.flatten(1).mean(1).clamp_min(0.02)[:, None, None, None]
-    weight = (1 + hole_weight * mask / share) / (1 + hole_weight)
-    return ((output - target).square() * weight).flatten(1).mean(1)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -123,11 +83,11 @@ def main(args: argparse.Namespace) -> None:
     unet = networks.unet.to(accelerator.device).train()
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
-    average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(args.ema)) if args.ema else None
+    average = averaged(unet, args.ema)
 
-    def encode(image: torch.Tensor, mask: torch.Tensor) -> Encoded:
+    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encoder(image, mask)
+            return encoder(batch["image"], batch["mask"])
 
     # data
     length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
@@ -161,7 +121,7 @@ def main(args: argparse.Namespace) -> None:
         kept = average.module if average is not None else accelerator.unwrap_model(unet)
 
         def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return kept(inputs, t, prompt.expand(len(inputs), -1, -1)).sample
+            return call_unet(kept, inputs, t, prompt)
 
         with accelerator.autocast():
             rows, _ = look(predict, encoder, schedule, prediction, seen["image"], seen["mask"])
@@ -173,9 +133,9 @@ def main(args: argparse.Namespace) -> None:
     progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
     for number, batch in enumerate(loader, start=passes):
         # 1. a noisy latent at a random time, from a generator of this pass's own
-        generator = step_generator(args.seed, number, accelerator.process_index)
+        generator = sample_generator(args.seed, number, accelerator.process_index)
         if not args.cache_latents:
-            batch = encode(batch["image"], batch["mask"])
+            batch = encode(batch)
         latent, masked, mask = batch["latent"], batch["masked"], batch["mask"]
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         u = torch.rand(len(latent), generator=generator)
@@ -188,8 +148,8 @@ def main(args: argparse.Namespace) -> None:
         attention = self_attention(accelerator.unwrap_model(unet), rectifier(mask, mode), latent.shape[-2:])
         with accelerator.accumulate(unet), attention:
             inputs = unet_input(noisy, mask, masked)
-            output = unet(inputs, t.to(latent.device), prompt.expand(len(latent), -1, -1)).sample
-            loss = hole_weighted_mse(output.float(), target, mask, args.hole_weight).mean()
+            output = call_unet(unet, inputs, t.to(latent.device), prompt)
+            loss = ((output.float() - target).square() * hole_importance(mask, args.hole_weight)).mean()
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(unet.parameters(), args.clip)

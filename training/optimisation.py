@@ -1,0 +1,61 @@
+"""What the runs share: their flags, the learning rate over time, the averaged weights and where a loss looks."""
+
+import argparse
+import math
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import Dataset, default_collate
+
+from eradiff_core.inpainting.shapes import Float
+
+
+def add_run_flags(
+    parser: argparse.ArgumentParser, *, steps: int, batch_size: int, lr: float, accumulation: int
+) -> None:
+    """Optimisation and output; the defaults are those of the script's paper, where it states them."""
+    parser.add_argument("--steps", type=int, default=steps, help="optimizer steps (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=batch_size, help="samples a pass and process (%(default)s)")
+    parser.add_argument(
+        "--gradient-accumulation", type=int, default=accumulation, help="passes an optimizer step (%(default)s)"
+    )
+    parser.add_argument("--lr", type=float, default=lr, help="peak learning rate (%(default)s)")
+    parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
+    parser.add_argument("--warmup", type=int, default=0, help="steps of linear warm-up; 0: off")
+    parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm; inf: off")
+    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
+    parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
+    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
+    parser.add_argument("--out", required=True, help="run folder: model.safetensors, sheets, logs, states")
+    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+
+
+def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
+    """The learning rate as a share of its peak after ``step`` optimizer steps."""
+    if step < warmup:
+        return (step + 1) / warmup
+    if shape == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def averaged(model: nn.Module, decay: float) -> AveragedModel | None:
+    """The exponential moving average of a model's weights; None for a decay of 0."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
+
+
+def hole_importance(mask: Float[Tensor, "b 1 h w"], hole_weight: float) -> Float[Tensor, "b 1 h w"]:
+    """A loss weight that gives every hole the same total, however small it is; 1 everywhere for a weight of 0.
+
+    Outside the hole the answer is in the input; there most of a plain mean's gradient is spent.
+    """
+    share = mask.flatten(1).mean(1).clamp_min(0.02)[:, None, None, None]
+    return (1 + hole_weight * mask / share) / (1 + hole_weight)
+
+
+def all_of(samples: Dataset) -> dict[str, Tensor]:
+    """A small data set as one batch."""
+    return default_collate([samples[index] for index in range(len(samples))])

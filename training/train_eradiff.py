@@ -1,0 +1,210 @@
+"""EraDiff: teach an inpainting UNet the path on which an object fades (Chain-Rectifying Optimization).
+
+    python -m training.prepare_mattes --images photos --model MATTING_MODEL
+    python -m training.train_eradiff --base sd2_inpaint --images photos --out runs/eradiff \\
+        --mixed-precision bf16 --gradient-checkpointing --cache-latents 100000                 # one GPU
+    accelerate launch -m training.train_eradiff --base sd2_inpaint --images photos --out runs/eradiff ...   # several
+    python -m training.train_eradiff --base sd15_inpaint.safetensors --lora-rank 32 ...        # a small card
+    python -m training.train_eradiff --base assets/nano_base.safetensors --objects drawn --images photos \\
+        --out runs/smoke --steps 3 --batch-size 2 --cache-latents 8                            # smoke run on a CPU
+
+What the paper states is the default: Adam, 3e-6, jumps of up to 100 timesteps, lambda_t = 1 - abar_t.
+A killed run continues, to the bit, when it is started again with the same ``--out``.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from eradiff_core.attention import rectifier
+from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
+from eradiff_core.inpainting.engine import DiffusersEngine, call_unet
+from eradiff_core.inpainting.latents import unet_input
+from eradiff_core.inpainting.schedule import Schedule, noise_from
+from eradiff_core.inpainting.self_attention import self_attention
+from eradiff_core.synthesis import Ranges
+from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.held_out_pairs import look_along_path
+from training.lora import add_lora, lora_weights, write_lora
+from training.networks import load_networks, save_networks
+from training.optimisation import add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.pairs import SCENES, Pairs
+from training.randomness import sample_generator
+from training.resume import remaining, resume, save_for_resume
+from training.sheets import save_sheet
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # where it starts
+    parser.add_argument("--base", required=True, help="an inpainting checkpoint: file or diffusers folder")
+    parser.add_argument("--lora-rank", type=int, default=0, help="train a LoRA of this rank; 0: all weights")
+    # data
+    parser.add_argument("--images", required=True, help="pictures; NAME_matte.png beside NAME is its object's alpha")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument(
+        "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
+    )
+    parser.add_argument("--copies", type=int, default=3, help="at most so many copies of the object a picture")
+    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    # the chain
+    parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
+    parser.add_argument("--sampler-steps", type=int, help="draw jumps tightly around this sampler's stride instead")
+    parser.add_argument(
+        "--mixing", choices=sorted(MIXINGS), default="schedule", help="constant: the ablation; none: plain inpainting"
+    )
+    parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
+    parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1)
+    args = parser.parse_args(argv)
+    if args.mix_pixels and args.cache_latents:
+        parser.error("--mix-pixels encodes a new mix at every step, so it cannot go with --cache-latents.")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation,
+        log_with="tensorboard",
+        project_dir=args.out,
+    )
+    set_seed(args.seed)
+    out, device = Path(args.out), accelerator.device
+
+    # model: what a flag leaves open comes from the base
+    networks = load_networks(args.base, vae=None)
+    config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
+    accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
+    schedule = Schedule()
+    encoder = Encoder(networks.vae, config.vae.scale, device)
+    prompt = networks.empty_prompt.to(device)
+    unet = networks.unet.to(device).train()
+    if args.lora_rank:
+        add_lora(unet, args.lora_rank)
+    if args.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    average = averaged(unet, args.ema)
+
+    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
+        with accelerator.autocast():
+            return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
+
+    # data
+    ranges = Ranges(copies=(1, args.copies))
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    scenes = SCENES[args.objects](args.images, config.resolution)
+    if args.cache_latents:
+        pairs = Pairs(scenes, args.cache_latents, args.seed, ranges)
+        with accelerator.main_process_first():
+            pool = encode_pool(pairs, encode, out / "latents.pt", args.batch_size, args.workers)
+        samples = PoolDraws(pool, length, args.seed)
+    else:
+        samples = Pairs(scenes, length, args.seed, ranges)
+    if args.validation:
+        held_out = all_of(Pairs(SCENES[args.objects](args.validation, config.resolution), 16, seed=1, ranges=ranges))
+
+    # optimisation
+    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=args.lr)
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
+    )
+    unet, optimizer = accelerator.prepare(unet, optimizer)
+    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
+    accelerator.init_trackers("train_eradiff")
+    done = resume(accelerator, out)
+    passes = done * args.gradient_accumulation
+    workers = 0 if args.cache_latents else args.workers
+    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
+    loader = accelerator.prepare(loader)
+
+    def kept() -> torch.nn.Module:
+        return average.module if average is not None else accelerator.unwrap_model(unet)
+
+    def show(step: int) -> dict[str, float]:
+        engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
+        with accelerator.autocast():
+            rows, numbers = look_along_path(engine, held_out, encode(held_out))
+        save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
+        return numbers
+
+    step, numbers = done, {}
+    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
+    for number, batch in enumerate(loader, start=passes):
+        # 1. each sample's own noise and jump, drawn by its number
+        draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
+        encoded = batch if args.cache_latents else encode(batch)
+        latent, masked, mask = encoded["latent"], encoded["masked"], encoded["mask"]
+        noise = torch.stack([torch.randn(latent.shape[1:], generator=generator) for generator in draws]).to(latent)
+        jumps = [draw_jump(generator, schedule.steps, args.gamma_max, args.sampler_steps) for generator in draws]
+        t, gamma = torch.tensor(jumps, device=device).unbind(1)
+        chain = {"noise": noise, "t": t, "gamma": gamma, "schedule": schedule, "mixing": args.mixing}
+        chain["importance"] = hole_importance(mask, args.hole_weight)
+
+        def predict_noise(noisy: torch.Tensor, t: torch.Tensor, mask=mask, masked=masked) -> torch.Tensor:
+            output = call_unet(unet, unet_input(noisy, mask, masked), t, prompt)
+            return noise_from(config.prediction, output.float(), noisy, schedule.signal[t.cpu()])
+
+        # 2. the loss and the step, some of them under the attention that EraDiff samples with
+        sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
+        attention = rectifier(mask, "rectified" if sra else "off")
+        with (
+            accelerator.accumulate(unet),
+            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:]),
+        ):
+            if args.mix_pixels:
+                pictures = batch["original"], batch["with_object"]
+                losses = pixel_cro_loss(predict_noise, encoder.encode, *pictures, **chain)
+            else:
+                losses = cro_loss(predict_noise, latent, encoded["object"], **chain)
+            loss = losses.mean()
+            accelerator.backward(loss)
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(parameters, args.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if not accelerator.sync_gradients:
+            continue
+        step += 1
+        rates.step()
+        if average is not None:
+            average.update_parameters(accelerator.unwrap_model(unet))
+
+        # 3. what a person sees
+        loss = accelerator.reduce(loss.detach(), "mean").item()
+        progress.update()
+        progress.set_postfix(loss=f"{loss:.5f}")
+        accelerator.log({"loss": loss, "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
+        if step % args.save_every == 0 or step == args.steps:
+            save_for_resume(accelerator, out, step)
+            if accelerator.is_main_process and args.validation:
+                numbers = show(step)
+                accelerator.log(numbers, step=step)
+                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
+
+    if accelerator.is_main_process:
+        if args.validation and not numbers:  # the last step was taken before this run was resumed
+            numbers = show(step)
+        facts = {"method": "eradiff", "mixing": args.mixing, "steps": args.steps, **numbers}
+        if config.training:
+            facts["before"] = config.training
+        config = replace(config, training=facts)
+        if args.lora_rank:
+            write_lora(out / "lora.safetensors", lora_weights(kept()), config)
+        else:
+            save_networks(out / "model.safetensors", networks, kept().state_dict(), config)
+        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(parse_args())
