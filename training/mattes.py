@@ -1,0 +1,98 @@
+"""Mattes beside their pictures: ``NAME_matte.png``, the 8-bit alpha of the picture's primary object.
+
+A matte has its picture's size, or for a picture of a longer side over 4096 px that of its reduced version; any size
+in the picture's proportions is accepted, so mattes of other tools serve as well.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from training.ledger import read_rows
+from training.pictures import list_pictures
+from training.reading import BROKEN, LONGEST, Unusable, open_picture, read_bounded, same_proportions
+
+LIST = "mattes.csv"
+ENDING = "_matte"
+DONE, REFUSED = "done", "refused"
+
+Pair = tuple[Path, Path]  # a picture and its matte
+
+
+def pairs_of(images: str | Path, mattes: str | Path | None = None) -> list[Pair]:
+    """Every picture below ``images`` with the place of its matte: beside it, or at the same place below ``mattes``."""
+    images = Path(images)
+    pictures = [path for path in list_pictures(images) if not path.stem.endswith(ENDING)]
+    folder = images if mattes is None else Path(mattes)
+    return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{ENDING}.png")) for path in pictures]
+
+
+def namesakes(pairs: list[Pair]) -> dict[Path, str]:
+    """Pictures whose matte's place belongs to another one before them (``dog.jpg``, ``dog.png``), with the reason."""
+    first = {matte: picture for picture, matte in reversed(pairs)}
+    taken = {picture: first[matte].name for picture, matte in pairs if first[matte] != picture}
+    return {picture: f"its matte would have the name of the one of {name}" for picture, name in taken.items()}
+
+
+def list_with_mattes(images: str | Path, mattes: str | Path | None = None) -> tuple[list[Pair], list[tuple[Path, str]]]:
+    """The pictures to train on with their mattes, and those to leave out with the reason for each.
+
+    A picture serves if it can be read, its shorter side has at least 64 px and its matte shows an object; it may be
+    smaller than the training resolution.  What ``training.prepare_mattes`` has listed as done was read then and is
+    believed; a picture that it has not seen is read now, with its matte.  Raises ValueError where none is left.
+    """
+    pairs, images = pairs_of(images, mattes), Path(images)
+    rows, twins = read_rows((images if mattes is None else Path(mattes)) / LIST), namesakes(pairs)
+    usable, refused = [], []
+    for picture, matte in tqdm(pairs, desc="listing mattes", leave=False):
+        status, reason = rows.get(picture.relative_to(images).as_posix(), ("", ""))
+        try:
+            if picture in twins:
+                raise Unusable(twins[picture])
+            if not matte.exists():
+                raise Unusable(reason or "no matte: training.prepare_mattes makes one")
+            if status != DONE:
+                read_picture_and_matte(picture, matte)
+            usable.append((picture, matte))
+        except Unusable as error:
+            refused.append((picture, str(error)))
+    if not usable:
+        path, reason = refused[0]
+        raise ValueError(
+            f"a folder to train on must hold a picture with a matte, got none among {len(refused)} in {images}; "
+            f"{path.name}: {reason}."
+        )
+    return usable, refused
+
+
+def name_refused(refused: list[tuple[Path, str]], show: Callable[[str], None] = print) -> None:
+    """Say once which pictures are left out, and why."""
+    for path, reason in refused:
+        show(f"left out {path}: {reason}")
+
+
+def read_picture_and_matte(
+    picture: str | Path, matte: str | Path, longest: int = LONGEST
+) -> tuple[Image.Image, Image.Image]:
+    """A picture (RGB) and its alpha (8-bit grey) at one size, the longer side at most ``longest`` px.
+
+    Nothing is kept in memory.  Raises Unusable where either cannot be read, the picture is too small, or the matte is
+    of another shape, not grey or empty.
+    """
+    rgb = read_bounded(picture, longest)
+    try:
+        with open_picture(matte) as stored:
+            mode, size = stored.mode, stored.size
+            grey = stored.convert("L")
+            alpha = grey.resize(rgb.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    except BROKEN as error:
+        raise Unusable(f"its matte is unreadable: {error}") from error
+    if mode not in ("L", "1"):
+        raise Unusable(f"its matte must be 8-bit grey, got mode {mode}")
+    if not same_proportions(rgb.size, size):
+        raise Unusable(f"its matte must have the proportions {rgb.width} x {rgb.height}, got {size[0]} x {size[1]}")
+    if grey.getextrema()[1] < 128:
+        raise Unusable("its matte is empty: alpha must reach 128 somewhere")
+    return rgb, alpha

@@ -1,0 +1,138 @@
+"""Find each picture's primary object once and store its alpha beside it: what EraDiff's training pastes again.
+
+    python -m training.prepare_mattes --images photos --model facebook/mask2former-swin-large-coco-panoptic \\
+        --device cuda
+    python -m training.prepare_mattes --images photos --model facebook/sam-vit-base --device cuda
+    python -m training.prepare_mattes --images train2017 --coco instances_train2017.json
+    python -m training.prepare_mattes --images train2017 --panoptic panoptic_train2017.json \\
+        --panoptic-masks panoptic_train2017
+    python -m training.prepare_mattes --images train --open-images train-annotations-object-segmentation.csv \\
+        --open-images-masks train-masks
+
+--model takes a local folder or hub name of any of transformers' own models for image segmentation (instance, panoptic,
+semantic) or mask generation.  BiRefNet, RMBG and the like bring code of their own and are not among them: run them by
+that code and store ``NAME_matte.png`` (8-bit grey, white = object) beside NAME.jpg; mattes that are there are kept.
+
+A killed run continues when it is started again.  ``mattes.csv`` lists every picture with its status, and where there is
+no matte the reason: broken, too small, no usable object.  Delete it to have the refused ones tried again, for example
+with another model.  A picture of a longer side over 4096 px gets the matte of its reduced version.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+from tqdm import tqdm
+
+from training.annotations import Annotations, Instance, add_arguments, annotations_of
+from training.ledger import Ledger
+from training.mattes import DONE, LIST, REFUSED, Pair, namesakes, pairs_of
+from training.primary_object import Limits, primary_object
+from training.reading import LONGEST, Unusable, bounded_size, read_bounded
+from training.segmenters import Segmenter, load_segmenter
+
+MODEL_LONGEST = 1333  # px: what the segmenters were trained on at most; SAM's masks of a larger picture fill a memory
+
+Source = Callable[[Path, Image.Image], Iterator[Instance]]  # a picture's path and the picture -> what is in it
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    limits = Limits()
+    # data
+    parser.add_argument("--images", required=True, help="folder of pictures, searched to its depth")
+    parser.add_argument("--out", help="folder for mattes and list, laid out like --images; left out: --images itself")
+    # where the objects come from: one of these
+    parser.add_argument("--model", help="a transformers checkpoint, folder or hub name")
+    parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, mps, ...")
+    add_arguments(parser)
+    # which of them is the primary one
+    parser.add_argument("--least-score", type=float, default=limits.least_score, help="how sure, 0 to 1")
+    parser.add_argument("--least-area", type=float, default=limits.least_area, help="share of the picture")
+    parser.add_argument("--most-area", type=float, default=limits.most_area, help="share of the picture")
+    parser.add_argument(
+        "--most-border", type=float, default=limits.most_border, help="share of the picture's border that it touches"
+    )
+    parser.add_argument("--ignore", nargs="+", default=[], metavar="CATEGORY", help="names of what is no object: sky")
+    return parser.parse_args(argv)
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """Instances from the model or the annotations, whichever was given.  Raises ValueError for none or both."""
+    annotations = annotations_of(args)
+    if (annotations is None) == (args.model is None):
+        raise ValueError(f"objects must come from --model or from annotations, got {'both' if args.model else 'none'}.")
+    if annotations is None:
+        return from_model(load_segmenter(args.model, args.device, args.least_score))
+    return from_annotations(annotations)
+
+
+def from_model(segment: Segmenter) -> Source:
+    return lambda _, picture: segment(picture.resize(bounded_size(picture.size, MODEL_LONGEST), reducing_gap=2.0))
+
+
+def from_annotations(annotations: Annotations) -> Source:
+    def instances(path: Path, picture: Image.Image) -> Iterator[Instance]:
+        if path.stem not in annotations:
+            raise Unusable("no annotation: the file does not name it")
+        return annotations[path.stem](picture.height, picture.width)
+
+    return instances
+
+
+def soft_matte(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """A hard mask ``[h, w]`` as 8-bit alpha of ``size``: its edge is spread by one of its pixels to either side."""
+    hard = Image.fromarray(mask.astype(np.uint8) * 255)
+    return hard.filter(ImageFilter.BoxBlur(1)).resize(size, Image.Resampling.BILINEAR)
+
+
+def find_matte(path: Path, source: Source, limits: Limits, ignored: set[str]) -> Image.Image:
+    """The alpha of a picture's primary object at the picture's (bounded) size.  Raises Unusable with the reason."""
+    picture = read_bounded(path, LONGEST)
+    instances = (found for found in source(path, picture) if found.category not in ignored)
+    return soft_matte(primary_object(instances, limits).mask, picture.size)
+
+
+def save_whole(matte: Image.Image, path: Path) -> None:
+    """Write a PNG that is either there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    matte.save(scratch, format="PNG")
+    scratch.replace(path)
+
+
+def open_work(args: argparse.Namespace, ledger: Ledger) -> list[tuple[str, Pair]]:
+    """The pictures that have neither a matte nor a row in the list yet, by their names in the list."""
+    images, pairs = Path(args.images), pairs_of(args.images, args.out)
+    named = [(picture.relative_to(images).as_posix(), (picture, matte)) for picture, matte in pairs]
+    twins = namesakes(pairs)
+    for name, (picture, _) in named:
+        if picture in twins and name not in ledger.rows:
+            ledger.add(name, REFUSED, twins[picture])
+    return [(name, pair) for name, pair in named if name not in ledger.rows and not pair[1].exists()]
+
+
+def main(args: argparse.Namespace) -> None:
+    source = source_of(args)
+    limits = Limits(args.least_score, args.least_area, args.most_area, args.most_border)
+    ledger = Ledger(Path(args.out or args.images) / LIST)
+    progress = tqdm(open_work(args, ledger))
+    for name, (picture, path) in progress:
+        try:
+            matte = find_matte(picture, source, limits, set(args.ignore))
+        except Unusable as error:
+            ledger.add(name, REFUSED, str(error))
+            progress.write(f"{name}: {error}")
+            continue
+        save_whole(matte, path)
+        ledger.add(name, DONE)
+
+    counts = Counter(status for status, _ in ledger.rows.values())
+    print(f"{counts[DONE]} mattes, {counts[REFUSED]} pictures refused: {ledger.path} names each")
+
+
+if __name__ == "__main__":
+    main(parse_args())
