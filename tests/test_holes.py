@@ -1,11 +1,26 @@
 """Holes: what D1 promises, and that every kind is a proper hole."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from training.composites import Composites
-from training.holes import HOLES, MAX_COVERED, boxes, covered_share, d1_hole, entity_parts, spare_entities, strokes
+from training.holes import (
+    HOLES,
+    MAX_COVERED,
+    MAX_HOLE,
+    boxes,
+    covered_share,
+    d1_hole,
+    d2_hole,
+    dilate,
+    entity_parts,
+    large_entities,
+    spare_entities,
+    strokes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +33,7 @@ def photos(tmp_path_factory):
 
 
 def test_no_entity_is_ever_whole_under_a_d1_hole(photos):
-    samples = Composites(photos, 64, 300, seed=5, holes="d1")
+    samples = Composites(photos, 64, 2000, seed=5, holes="d1")
     seen = 0
     for index in range(len(samples)):
         item = samples[index]
@@ -26,7 +41,81 @@ def test_no_entity_is_ever_whole_under_a_d1_hole(photos):
         seen += len(shares)
         assert max(shares.values(), default=0.0) <= MAX_COVERED, f"sample {index}"
         assert 0 < item["mask"].mean() < 1
-    assert seen > 300
+    assert seen > 2000
+
+
+def test_a_d2_hole_is_whole_entities_and_their_rim(photos):
+    samples = Composites(photos, 64, 2000, seed=5, holes="d2")
+    most = 0.0
+    for index in range(len(samples)):
+        item = samples[index]
+        hole, entities = item["mask"][0].numpy() > 0, item["entities"].numpy()
+        inside = [e for e in large_entities(entities) if hole[entities == e].all()]
+        assert inside, f"sample {index}"
+        assert not (hole & ~dilate(np.isin(entities, inside), 1)).any(), f"sample {index}"  # 8 px of 512 are 1 of 64
+        assert hole.mean() <= MAX_HOLE
+        most = max(most, hole.mean())
+    assert most > 0.4
+
+
+def squares(count, side=12):
+    """Entities in a row, ids from 1, on a picture of 512 px where a pixel of growth is a pixel."""
+    entities = np.zeros((512, 512), dtype=int)
+    for number in range(count):
+        top, left = divmod(number, 4)
+        entities[20 + 120 * top :, 20 + 120 * left :][:side, :side] = number + 1
+    return entities
+
+
+def test_a_d2_hole_takes_one_to_five_entities_in_ascending_order_and_grows_each_by_3_to_8_px():
+    entities, counts, rims = squares(8, side=60), set(), set()
+    for seed in range(200):
+        hole = d2_hole(entities, [], np.random.default_rng(seed))
+        inside = [e for e in range(1, 9) if hole[entities == e].all()]
+        assert inside == list(range(1, len(inside) + 1))
+        counts.add(len(inside))
+        rims.add(20 - int(np.flatnonzero(hole[:, 50])[0]))
+    assert counts == {1, 2, 3, 4, 5}
+    assert rims == {3, 4, 5, 6, 7, 8}
+
+
+def test_a_d2_hole_leaves_out_what_is_too_small_and_what_would_make_it_too_large():
+    entities = np.zeros((512, 512), dtype=int)
+    entities[20:30, 20:30] = 1  # 0.04% of the picture
+    entities[40:100, 40:100] = 2
+    entities[180:, :] = 3  # 65%
+    for seed in range(50):
+        hole = d2_hole(entities, [], np.random.default_rng(seed))
+        assert hole[entities == 2].all() and not hole[entities == 1].any() and not hole[entities == 3].any()
+
+
+@pytest.mark.parametrize("number, taken", [(10, True), (11, False)])
+def test_at_most_ten_entities_are_tried_for_a_d2_hole(number, taken):
+    entities = np.zeros((512, 512), dtype=int)
+    entities[:308] = 1  # 60%: it leaves room for the last one only
+    for column in range(number - 2):
+        entities[308:, 48 * column :][:, :48] = column + 2
+    entities[480:, 440:] = number
+    holes = [d2_hole(entities, [], np.random.default_rng(seed)) for seed in range(20)]
+    assert any(hole[entities == number].all() for hole in holes) == taken
+
+
+def test_pictures_without_things_are_refused_for_d2(tmp_path):
+    Image.new("RGB", (80, 80)).save(tmp_path / "room.png")
+    Image.new("L", (80, 80)).save(tmp_path / "room_entities.png")
+    with pytest.raises(ValueError, match="must show things"):
+        Composites(tmp_path, 32, 5, seed=0, holes="d2", smooth_every=10**9)[0]
+
+
+def test_stuff_is_no_entity(tmp_path):
+    ids = np.zeros((80, 80), dtype=np.uint8)
+    ids[:40], ids[40:] = 1, 2
+    Image.fromarray(ids).save(tmp_path / "room_entities.png")
+    Image.fromarray(ids).save(tmp_path / "room.png")
+    facts = [{"id": 1, "score": 0.9, "thing": 0.39}, {"id": 2, "score": 0.9, "thing": 0.40}]
+    (tmp_path / "room_entities.json").write_text(json.dumps(facts))
+    item = Composites(tmp_path, 32, 5, seed=0, holes="d1", smooth_every=10**9)[0]
+    assert set(item["entities"].unique().tolist()) == {0, 2}
 
 
 def test_ordinary_holes_often_cover_a_whole_entity(photos):
@@ -99,7 +188,7 @@ def test_a_stored_entity_map_follows_its_picture(tmp_path):
     Image.fromarray(ids).save(tmp_path / "room_entities.png")
     Image.fromarray(np.repeat(ids[..., None] * 80, 3, axis=2)).save(tmp_path / "room.png")
     samples = Composites(tmp_path, 40, 20, seed=0, holes="d1", smooth_every=10**9)
-    assert len(samples.paths) == 1
+    assert len(samples.pictures.paths) == 1
     for index in range(20):
         item = samples[index]
         bright = item["image"].mean(0) > item["image"].mean(0).mean()

@@ -1,4 +1,4 @@
-"""Holes to train on: strokes and boxes as LaMa draws them, and holes shaped like things.
+"""Holes to train on: strokes and boxes as LaMa draws them, holes shaped like things, and things themselves.
 
 Lengths are the published ones at 512 px and shrink with the picture.  A hole is built from
 parts (one stroke, box or shape each) so that a part can be taken back: YOEO's paired set D1
@@ -12,6 +12,9 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 MAX_COVERED = 0.8  # D1: no entity may be covered more than this
+MAX_HOLE = 0.64  # D2: of the picture's area, 0.8 squared
+MOST_TRIED = 10  # D2: entities looked at in one picture
+SMALLEST_ENTITY = 0.006  # of the picture's area: YOEO's sqrt(area) >= 20/255
 SQUARE = np.ones((3, 3), dtype=bool)
 
 
@@ -157,7 +160,31 @@ def any_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Gene
             return hole
 
 
+def d2_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """YOEO's unpaired set: 1 to 5 entities of the picture, each grown by 3 to 8 px of 512; at most 64% of the picture.
+
+    They are taken in ascending order of their ids, the first ten at most.  ``[h, w]`` bool; empty where no entity is
+    large enough (0.6% of the picture) or none fits.
+    """
+    hole, wanted = np.zeros(entities.shape, dtype=bool), rng.integers(1, 6)
+    for entity in large_entities(entities)[:MOST_TRIED]:
+        steps = max(1, round(rng.integers(3, 9) * min(entities.shape) / 512))
+        larger = hole | dilate(entities == entity, steps)
+        if larger.mean() <= MAX_HOLE:
+            hole, wanted = larger, wanted - 1
+        if wanted == 0:
+            break
+    return hole
+
+
+def large_entities(entities: np.ndarray) -> list[int]:
+    """The ids, ascending, of the entities that cover at least 0.6% of the picture."""
+    ids, areas = np.unique(entities, return_counts=True)
+    return [int(e) for e, area in zip(ids, areas, strict=True) if e != 0 and area >= SMALLEST_ENTITY * entities.size]
+
+
 HOLES: dict[str, Callable[[np.ndarray, list[np.ndarray], np.random.Generator], np.ndarray]] = {
     "d1": d1_hole,
+    "d2": d2_hole,
     "any": any_hole,
 }

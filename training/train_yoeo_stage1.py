@@ -31,7 +31,6 @@ from eradiff_core.inpainting.self_attention import self_attention
 from training.composites import Composites
 from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
 from training.held_out import look
-from training.holes import HOLES
 from training.networks import load_networks, save_networks
 from training.optimisation import add_run_flags, all_of, averaged, hole_importance, lr_factor
 from training.randomness import sample_generator
@@ -49,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument(
-        "--holes", choices=sorted(HOLES), default="d1", help="d1: no whole entity inside; any: ordinary"
+        "--holes", choices=["d1", "any"], default="d1", help="d1: no whole entity inside; any: ordinary"
     )
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
     parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")

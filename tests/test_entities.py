@@ -1,0 +1,228 @@
+"""Entities of a folder: from a detector and from annotations, with scores for things, stopped and gone on."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    Mask2FormerImageProcessor,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    SwinConfig,
+)
+
+from training import prepare_entities
+from training.labelled import LabelledFolder
+from training.prepare_entities import from_detector, main, parse_args, scores_of
+from training.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
+from yoeo_core.detector import Detections, Preprocessing, SundryDetector, write_detector
+
+TINY = Mask2FormerConfig(
+    backbone_config=SwinConfig(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, image_size=64,
+                               out_features=["stage1", "stage2", "stage3", "stage4"]),
+    feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32, dim_feedforward=32,
+    encoder_layers=1, decoder_layers=2, num_attention_heads=2, num_queries=6, num_labels=1,
+)  # fmt: skip
+
+
+def boxes(height, width):
+    """Two entities: a box on the left and one on the right."""
+    masks = torch.full((2, height, width), -8.0)
+    masks[0, 8:-8, 4 : width // 2 - 4], masks[1, 8:-8, width // 2 + 4 : -4] = 8, 8
+    return masks
+
+
+class TwoBoxes(torch.nn.Module):
+    """A detector whose answer is known: two boxes, surer of the first, and a query of nothing."""
+
+    def forward(self, image):
+        height, width = image.shape[-2] // 4, image.shape[-1] // 4
+        masks = torch.cat([boxes(height, width), torch.full((1, height, width), -8.0)])
+        odds = torch.tensor([0.9, 0.7, 0.1])
+        logits = torch.stack([odds.log(), (1 - odds).log()], dim=1)
+        return Detections(logits[None], masks[None], torch.zeros(1, 4, *masks.shape[-2:]))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "deeper/c.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def detector_file(tmp_path):
+    torch.manual_seed(0)
+    network = Mask2FormerForUniversalSegmentation(TINY)
+    write_detector(tmp_path / "tiny.safetensors", SundryDetector(network, Preprocessing(short_side=64, long_side=128)))
+    return tmp_path / "tiny.safetensors"
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_entities.*")}
+
+
+def test_queries_become_entities_with_the_scores_of_their_queries():
+    ids, facts = from_detector(TwoBoxes(), None, "cpu")(None, Image.new("RGB", (128, 96)))
+    assert ids.shape == (96, 128) and set(np.unique(ids)) == {0, 1, 2}
+    assert ids[48, 30] == 1 and ids[48, 100] == 2 and ids[48, 64] == 0
+    assert [fact["score"] for fact in facts] == pytest.approx([0.9, 0.7])
+    assert [fact["thing"] for fact in facts] == [1.0, 1.0]
+
+
+def test_things_and_stuff_are_told_apart_by_the_mean_over_the_entity():
+    left = torch.zeros(24, 32)
+    left[:, :16] = 0.8
+    ids, facts = from_detector(TwoBoxes(), lambda picture: left, "cpu")(None, Image.new("RGB", (128, 96)))
+    assert [fact["thing"] for fact in facts] == pytest.approx([0.8, 0.0], abs=0.02)
+
+
+def test_an_entity_keeps_the_score_of_its_own_query_where_others_lie_over_it():
+    masks = boxes(24, 32)[[0, 0, 1]]
+    masks[1] -= 7.9  # a weak copy of the first
+    odds = torch.tensor([0.65, 0.95, 0.8])
+    logits = torch.stack([odds.log(), (1 - odds).log()], dim=1)
+    ids = torch.zeros(96, 128, dtype=torch.long)
+    ids[32:60, 20:40], ids[32:60, 80:100] = 1, 2
+    scores = scores_of(ids, Detections(logits[None], masks[None], torch.zeros(1, 4, 24, 32)))
+    assert scores == pytest.approx({1: 0.65, 2: 0.8}, abs=1e-3)
+
+
+def test_a_folder_is_labelled_once_and_training_reads_it(photos, detector_file, capsys):
+    (photos / "broken.png").write_bytes(b"no picture")
+    Image.new("RGB", (96, 96)).save(photos / "b.png")
+    main(parse_args(["--images", str(photos), "--detector", str(detector_file)]))
+    written = files_of(photos)
+    assert set(written) == {f"{name}_entities.{kind}" for name in ("a", "b", "deeper/c") for kind in ("png", "json")}
+    rows = (photos / "entities.csv").read_text()
+    assert "broken.png,refused,unreadable" in rows
+    assert "b.png,refused,its map would have the name of the one of b.jpg" in rows
+    assert "3 pictures labelled, 2 refused" in capsys.readouterr().out
+    for path in LabelledFolder(photos / "deeper").paths:
+        assert Image.open(path.with_name(f"{path.stem}_entities.png")).size == Image.open(path).size
+
+
+def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, monkeypatch):
+    argv = parse_args(["--images", str(photos), "--detector", str(detector_file)])
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        label, done = prepare_entities.label, []
+
+        def die_at_the_second(path, source):
+            done.append(path)
+            if len(done) == 2:
+                raise KeyboardInterrupt
+            return label(path, source)
+
+        patch.setattr(prepare_entities, "label", die_at_the_second)
+        main(argv)
+    assert len(files_of(photos)) == 2
+    kept = photos / "a_entities.png"
+    before = kept.stat().st_mtime_ns
+    main(argv)
+    resumed = files_of(photos)
+    assert len(resumed) == 6 and kept.stat().st_mtime_ns == before
+    (photos / "entities.csv").unlink()
+    main(argv)
+    assert files_of(photos) == resumed
+
+
+def test_coco_panoptic_is_read_as_it_comes(photos, tmp_path):
+    ids = np.zeros((96, 128), dtype=np.uint8)
+    ids[:50], ids[50:], ids[60:80, 20:60] = 1, 2, 3
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(np.stack([ids, ids * 0, ids * 0], axis=2)).save(tmp_path / "masks" / "a.png")
+    segments = [{"id": 1, "category_id": 9}, {"id": 2, "category_id": 9, "iscrowd": 1}, {"id": 3, "category_id": 4}]
+    table = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 96, "width": 128}],
+        "annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": segments}],
+        "categories": [{"id": 9, "name": "sky", "isthing": 0}, {"id": 4, "name": "cat", "isthing": 1}],
+    }
+    (tmp_path / "panoptic.json").write_text(json.dumps(table))
+    argv = ["--panoptic", str(tmp_path / "panoptic.json"), "--panoptic-masks", str(tmp_path / "masks")]
+    main(parse_args(["--images", str(photos), *argv]))
+    facts = json.loads((photos / "a_entities.json").read_text())
+    assert [(fact["id"], fact["thing"]) for fact in facts] == [(1, 0.0), (2, 1.0)]
+    stored = np.array(Image.open(photos / "a_entities.png"))
+    assert (stored[60:80, 20:60] == 2).all() and (stored[:50] == 1).all() and (stored[85:] == 0).all()
+    assert "no annotation" in (photos / "entities.csv").read_text()
+    assert thing_names(tmp_path / "panoptic.json") == {"cat"}
+
+
+def test_more_entities_than_eight_bits_and_pictures_over_the_limit_keep_their_size(tmp_path, monkeypatch):
+    Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
+    monkeypatch.setattr(prepare_entities, "LONGEST", 200)
+
+    def many(path, picture):
+        assert picture.size == (200, 150)
+        return np.arange(150 * 200).reshape(150, 200) % 1000, []
+
+    ids, _ = prepare_entities.label(tmp_path / "a.png", many)
+    assert ids.size == (400, 300) and np.array(ids).max() == 999
+    assert np.array_equal(np.array(ids)[::2, ::2], np.arange(150 * 200).reshape(150, 200) % 1000)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--detector", "x", "--coco", "y"],
+        ["--detector", "x", "--semantic", "y"],
+        ["--coco", "x", "--semantic", "y", "--things", "z"],
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(argv, monkeypatch):
+    monkeypatch.setattr(prepare_entities, "annotations_of", lambda args: {} if args.coco else None)
+    with pytest.raises(ValueError, match="must come"):
+        main(parse_args(["--images", "nowhere", *argv]))
+
+
+def test_the_mean_over_an_entity_counts_its_own_pixels_only():
+    ids = torch.zeros(8, 8, dtype=torch.long)
+    ids[:2], ids[4:] = 1, 3
+    values = torch.zeros(8, 8)
+    values[0], values[4:] = 1, 0.25
+    assert mean_over_entities(values, ids) == pytest.approx({1: 0.5, 3: 0.25})
+
+
+def test_semantic_inference_is_mask2formers_own():
+    torch.manual_seed(0)
+    classes, masks = torch.randn(1, 5, 4), torch.randn(1, 5, 6, 7)
+    ours = queries_to_classes(classes[0], masks[0])
+    outputs = SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks)
+    theirs = Mask2FormerImageProcessor().post_process_semantic_segmentation(outputs, target_sizes=[(6, 7)])[0]
+    assert ours.shape == (3, 6, 7)
+    # theirs brings masks to 384 x 384 on the way, so a pixel between two classes may fall to either side
+    assert (ours.argmax(0) == theirs).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["mask2former", "segformer"])
+def test_a_checkpoint_of_classes_gives_the_share_of_things(tmp_path, kind):
+    torch.manual_seed(0)
+    labels = {0: "cat", 1: "sky", 2: "grass"}
+    if kind == "mask2former":
+        config = Mask2FormerConfig(**{**TINY.to_dict(), "id2label": labels, "label2id": None})
+        network, processor = Mask2FormerForUniversalSegmentation(config), Mask2FormerImageProcessor
+    else:
+        config = SegformerConfig(
+            num_encoder_blocks=2, depths=[1, 1], sr_ratios=[1, 1], hidden_sizes=[8, 8], patch_sizes=[7, 3],
+            strides=[4, 2], num_attention_heads=[1, 1], mlp_ratios=[1, 1], decoder_hidden_size=8, id2label=labels,
+        )  # fmt: skip
+        network, processor = SegformerForSemanticSegmentation(config), SegformerImageProcessor
+    network.save_pretrained(tmp_path)
+    processor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
+    shares = [load_thingness(str(tmp_path), {name}, "cpu")(picture) for name in labels.values()]
+    assert all(share.min() >= 0 and share.max() <= 1 for share in shares)
+    torch.testing.assert_close(sum(shares), torch.ones_like(shares[0]))
+    for things in ({"dog"}, set(labels.values())):
+        with pytest.raises(ValueError, match="must be some of the 3 classes"):
+            load_thingness(str(tmp_path), things, "cpu")

@@ -1,0 +1,143 @@
+"""Pictures that teach a detector what a thing is, and what only looks like one.
+
+As a judge of erased pictures it meets what a network drew: things without sharp edges, smears, faint
+ghosts and mottling.  Soft things are taught as things; smears and ghosts (opacity below a half) as nothing.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from training.composites import Composites
+from training.encoding import Encoder
+from training.pictures import random_view, to_tensor
+from training.shapes_drawn import closed_outline, coverage, random_thing
+
+SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not asked for
+
+
+class EntityScenes(Dataset):
+    """Pictures with the ids of the entities in them; sample ``i`` is a pure function of (seed, i).
+
+    A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other.
+    Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``entities`` ``[size, size]`` ids, 0 = nothing.
+    """
+
+    def __init__(self, folder: str | Path, size: int, length: int, seed: int):
+        self.pictures = Composites(folder, size, length, seed, holes="d1")
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if index >= len(self):
+            raise IndexError(index)  # ends a plain loop over the samples
+        rng = np.random.default_rng((self.pictures.seed, index))
+        picture, entities = self.pictures.view(rng, index)
+        if entities is None:
+            picture, entities = self.drawn(picture, rng, index)
+        image = to_tensor(Image.fromarray(camera(np.asarray(picture, dtype=np.float32), rng)))
+        return {"image": image, "entities": torch.from_numpy(visible(entities))}
+
+    def drawn(self, picture: Image.Image, rng: np.random.Generator, index: int) -> tuple[Image.Image, np.ndarray]:
+        """Distractions first, so that things lie over them; then sharp things and, now and then, a soft one."""
+        pixels = np.asarray(picture, dtype=np.float32)
+        for _ in range(rng.choice([0, 0, 1, 2])):
+            ghost = rng.random() >= 0.5
+            pixels = self.thing(pixels, rng, index, rng.uniform(0.05, 0.35))[0] if ghost else smear(pixels, rng)
+        picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        picture, entities = self.pictures.paste_things(picture, rng, index)
+        if rng.random() < 0.4:
+            pixels, alpha = self.thing(np.asarray(picture, dtype=np.float32), rng, index, rng.uniform(0.65, 1.0))
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            entities[alpha > 0.5] = entities.max() + 1
+        return picture, entities
+
+    def thing(
+        self, pixels: np.ndarray, rng: np.random.Generator, index: int, opacity: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One thing with a blurred edge, at this opacity: the new pixels and its alpha before the opacity."""
+        other = random_view(self.pictures.pictures.draw(rng, index + 1).picture, self.pictures.size, rng)
+        colours, alpha = random_thing(np.asarray(other, dtype=np.float32), *pixels.shape[:2], rng)
+        alpha = ndimage.gaussian_filter(alpha, rng.uniform(0.003, 0.02) * self.pictures.size)
+        return pixels + opacity * alpha[..., None] * (colours - pixels), alpha
+
+
+def smear(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur one soft region, as a weak erasure leaves it: nothing is there."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    outline = closed_outline(rng) * rng.uniform(0.08, 0.4) * side + rng.uniform(0.1, 0.9, 2) * (width, height)
+    alpha = ndimage.gaussian_filter(coverage(outline, height, width), rng.uniform(0.002, 0.02) * side)
+    sigma = rng.uniform(0.01, 0.08) * side
+    blurred = ndimage.gaussian_filter(pixels, (sigma, sigma, 0))
+    return pixels + alpha[..., None] * (blurred - pixels)
+
+
+def camera(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A little blur in one picture of three, a little noise in another: ``[h, w, 3]`` 8-bit."""
+    if rng.random() < 0.3:
+        sigma = rng.uniform(0.2, 1.2)
+        pixels = ndimage.gaussian_filter(pixels, (sigma, sigma, 0))
+    if rng.random() < 0.3:
+        pixels = pixels + rng.normal(0, rng.uniform(1, 8), pixels.shape)
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def visible(entities: np.ndarray) -> np.ndarray:
+    """The map without the things of which too little is to be seen; ids run from 1 without gaps."""
+    ids, places = np.unique(entities, return_inverse=True)
+    area = np.bincount(places.ravel()) / entities.size
+    kept = (ids != 0) & (area >= SMALLEST_VISIBLE)
+    return (np.cumsum(kept) * kept)[places].reshape(entities.shape)
+
+
+@torch.no_grad()
+def through_autoencoder(image: Tensor, encoder: Encoder, generator: torch.Generator) -> Tensor:
+    """Encode and decode ``[b, 3, h, w]``, half of the time with up to 0.25 of noise on the unit-variance latent."""
+    latent = encoder.encode(image)
+    amount = (torch.rand(len(image), generator=generator) * 0.5 - 0.25).clamp_min(0)[:, None, None, None]
+    noise = torch.randn(latent.shape, generator=generator)
+    return encoder.decode(latent + (noise * amount).to(latent)).to(image)
+
+
+def decoded_pool(
+    scenes: EntityScenes, encoder: Encoder, path: Path, batch_size: int, workers: int
+) -> dict[str, Tensor]:
+    """Every scene as the autoencoder gives it back, made once and kept at ``path``; 8 bits a value."""
+    if not path.exists():
+        generator, batches = torch.Generator().manual_seed(scenes.pictures.seed), []
+        for batch in tqdm(DataLoader(scenes, batch_size, num_workers=workers), desc="decoding"):
+            image = through_autoencoder(batch["image"], encoder, generator)
+            batches.append({"image": (image * 255).round().byte(), "entities": batch["entities"].byte()})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+    return torch.load(path, weights_only=True)
+
+
+class HalfDecoded(Dataset):
+    """Fresh scenes and, at every odd place, one of a decoded pool, flipped half of the time and in another light."""
+
+    def __init__(self, scenes: EntityScenes, pool: dict[str, Tensor]):
+        self.scenes, self.pool = scenes, pool
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if index % 2 == 0:
+            return self.scenes[index]
+        rng = np.random.default_rng((self.scenes.pictures.seed, index))
+        chosen = rng.integers(len(self.pool["image"]))
+        image, entities = self.pool["image"][chosen].float() / 255, self.pool["entities"][chosen].long()
+        if rng.random() < 0.5:
+            image, entities = image.flip(-1), entities.flip(-1)
+        gain = torch.from_numpy(rng.uniform(0.85, 1.15, (3, 1, 1))).float()
+        return {"image": (image * gain + rng.uniform(-0.06, 0.06)).clamp(0, 1), "entities": entities}

@@ -1,0 +1,172 @@
+"""Label a folder with the entities of its pictures once: what YOEO's holes are made of, and what they must spare.
+
+    python -m training.prepare_entities --images photos --detector Mask2Former_swin_tiny_3x_3cacfb.pth \\
+        --semantic facebook/mask2former-swin-large-coco-panoptic --things panoptic_val2017.json --device cuda
+    python -m training.prepare_entities --images train2017 --panoptic panoptic_train2017.json \\
+        --panoptic-masks panoptic_train2017
+    python -m training.prepare_entities --images train --open-images train-annotations-object-segmentation.csv \\
+        --open-images-masks train-masks
+
+Beside NAME.jpg come ``NAME_entities.png`` (one channel of ids, 0 = nothing) and ``NAME_entities.json`` (a list of
+{"id", "score", "thing"}).  --detector takes what Load Sundry Detector takes; its queries become entities by
+Mask2Former's panoptic inference at 0.6 and 0.6.  "thing" is the mean over the entity of P(thing) / (P(thing) +
+P(stuff)) by --semantic, any semantic or panoptic checkpoint of transformers, with the names of its things in a COCO
+panoptic json or a text file; without it every entity counts as a thing.  Annotations say themselves what is a thing.
+
+A killed run continues when it is started again.  ``entities.csv`` lists every picture with its status, and for one
+that could not be labelled the reason.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+from tqdm import tqdm
+
+from eradiff_core.inpainting.shapes import Int
+from training.annotations import Annotations, add_arguments, annotations_of
+from training.labelled import MAP_ENDING
+from training.ledger import Ledger
+from training.pictures import list_pictures, to_tensor
+from training.reading import Unusable, read_bounded
+from training.thingness import Thingness, load_thingness, mean_over_entities, thing_names
+from yoeo_core.detector import Detections, SundryDetector, load_detector
+from yoeo_core.metrics import panoptic_merge
+
+LIST = "entities.csv"
+DONE, REFUSED = "done", "refused"
+LONGEST = 1333  # px: more than this no detector sees; a larger picture's map is enlarged without interpolation
+
+Entities = tuple[np.ndarray, list[dict]]  # ids [h, w], 0 = nothing, and what is known of each: "id", "score", "thing"
+Source = Callable[[Path, Image.Image], Entities]
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="folder of pictures, searched to its depth")
+    # where the entities come from: a detector or annotations
+    parser.add_argument("--detector", help="a Mask2Former: .safetensors of ours, EntitySeg .pth or transformers folder")
+    parser.add_argument("--semantic", help="a transformers checkpoint that tells things from stuff, with --things")
+    parser.add_argument("--things", metavar="FILE", help="names of its things: COCO panoptic json, or one a line")
+    parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, mps, ...")
+    add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """Entities from the detector or the annotations.  Raises ValueError for none, both, or half of a pair of flags."""
+    annotations = annotations_of(args)
+    if (annotations is None) == (args.detector is None):
+        got = "both" if args.detector else "none"
+        raise ValueError(f"entities must come from --detector or from annotations, got {got}.")
+    if bool(args.semantic) != bool(args.things) or (args.semantic and annotations is not None):
+        raise ValueError("--semantic and --things must come together and with --detector, got them otherwise.")
+    if annotations is not None:
+        return from_annotations(annotations)
+    thingness = load_thingness(args.semantic, thing_names(args.things), args.device) if args.semantic else None
+    return from_detector(load_detector(args.detector, args.device), thingness, args.device)
+
+
+def from_detector(detector: SundryDetector, thingness: Thingness | None, device: str) -> Source:
+    @torch.no_grad()
+    def entities(_: Path, picture: Image.Image) -> Entities:
+        found = detector(to_tensor(picture)[None].to(device))
+        ids = panoptic_merge(found.class_logits, found.mask_logits, (picture.height, picture.width))[0].cpu()
+        scores = scores_of(ids, found)
+        things = mean_over_entities(thingness(picture), ids) if thingness else dict.fromkeys(scores, 1.0)
+        return ids.numpy(), [{"id": e, "score": scores[e], "thing": things[e]} for e in scores]
+
+    return entities
+
+
+def scores_of(ids: Int[Tensor, "h w"], found: Detections) -> dict[int, float]:
+    """The score of every entity of a merged map: that of the query which is surest of its pixels."""
+    height, width = found.mask_logits.shape[-2:]
+    scores = found.entity_score[0].cpu()
+    claims = found.mask_logits[0].sigmoid().cpu()
+    values = {}
+    for entity in range(1, int(ids.max()) + 1):
+        share = interpolate((ids == entity)[None, None].float(), size=(height, width), mode="area")[0, 0]
+        claimed = (claims * share).flatten(1).sum(1) / share.sum()
+        values[entity] = float(scores[(scores * claimed).argmax()])
+    return values
+
+
+def from_annotations(annotations: Annotations) -> Source:
+    def entities(path: Path, picture: Image.Image) -> Entities:
+        if path.stem not in annotations:
+            raise Unusable("no annotation: the file does not name it")
+        instances = [each for each in annotations[path.stem](picture.height, picture.width) if not each.crowd]
+        ids, facts = np.zeros((picture.height, picture.width), dtype=np.int64), []
+        # the smaller over the larger, so that no thing is lost behind what it lies on
+        for number, each in enumerate(sorted(instances, key=lambda each: -each.mask.sum()), start=1):
+            ids[each.mask] = number
+            facts.append({"id": number, "score": each.score, "thing": float(each.thing)})
+        return ids, [fact for fact in facts if (ids == fact["id"]).any()]
+
+    return entities
+
+
+def label(path: Path, source: Source) -> tuple[Image.Image, list[dict]]:
+    """A picture's map of ids at its full size, and what is known of each.  Raises Unusable with the reason."""
+    picture = read_bounded(path, LONGEST)
+    ids, facts = source(path, picture)
+    if ids.max() >= 2**16:
+        raise Unusable(f"more than 65535 entities: got {ids.max()}")
+    stored = Image.fromarray(ids.astype(np.uint8 if ids.max() < 2**8 else np.uint16))
+    with Image.open(path) as full:
+        return stored.resize(full.size, Image.Resampling.NEAREST), facts
+
+
+def save_entities(path: Path, ids: Image.Image, facts: list[dict]) -> None:
+    """Write both files beside the picture, each whole or not at all; the map comes last."""
+    facts_path, map_path = (path.with_name(f"{path.stem}{MAP_ENDING}.{kind}") for kind in ("json", "png"))
+    scratch = map_path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(facts))
+    scratch.replace(facts_path)
+    ids.save(scratch, format="PNG")
+    scratch.replace(map_path)
+
+
+def open_work(images: Path, ledger: Ledger) -> list[tuple[str, Path]]:
+    """The pictures that the list does not name yet; the second of two with one name but for the ending is refused."""
+    first: dict[Path, Path] = {}
+    work = []
+    for path in list_pictures(images):
+        name, owner = path.relative_to(images).as_posix(), first.setdefault(path.with_suffix(""), path)
+        if name in ledger.rows:
+            continue
+        if owner != path:
+            ledger.add(name, REFUSED, f"its map would have the name of the one of {owner.name}")
+        else:
+            work.append((name, path))
+    return work
+
+
+def main(args: argparse.Namespace) -> None:
+    images, source = Path(args.images), source_of(args)
+    ledger = Ledger(images / LIST)
+    progress = tqdm(open_work(images, ledger))
+    for name, path in progress:
+        try:
+            ids, facts = label(path, source)
+        except Unusable as error:
+            ledger.add(name, REFUSED, str(error))
+            progress.write(f"{name}: {error}")
+            continue
+        save_entities(path, ids, facts)
+        ledger.add(name, DONE)
+
+    counts = Counter(status for status, _ in ledger.rows.values())
+    print(f"{counts[DONE]} pictures labelled, {counts[REFUSED]} refused: {ledger.path} names each")
+
+
+if __name__ == "__main__":
+    main(parse_args())

@@ -1,0 +1,166 @@
+"""Train or fine-tune a Mask2Former that finds whole things of any kind: one class, "entity".
+
+    python -m training.train_detector --base facebook/mask2former-swin-tiny-coco-panoptic --images coco \\
+        --out runs/detector --resolution 512 --lr 1e-4 --mixed-precision bf16                       # one GPU
+    accelerate launch -m training.train_detector --base FOLDER --images coco --out runs/detector    # several
+    python -m training.train_detector --base nano --images photos --validation others --out runs/nano \\
+        --decoded-by assets/nano.safetensors --decoded 2400 --mixed-precision bf16                  # two CPU cores
+
+A picture with an entity map beside it (``NAME_entities.png``, as ``training.prepare_entities`` writes it) brings its
+own entities; drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows half of the pictures as an
+autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third stage.  The file it leaves
+is one .safetensors with its configuration inside.  A killed run continues when it is started again with the same
+``--out``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from transformers import Mask2FormerForUniversalSegmentation
+
+from eradiff_core.inpainting.checkpoint import read_checkpoint
+from eradiff_core.inpainting.engine import load_vae
+from training.detector_look import masks_of, outline_sheet, recall_and_precision
+from training.detector_network import NANO_SIDE, load_network, preprocessing_at
+from training.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
+from training.encoding import Encoder
+from training.optimisation import all_of, averaged, lr_factor
+from training.randomness import sample_generator
+from training.resume import remaining, resume, save_for_resume
+from training.sheets import save_sheet
+from yoeo_core.detector import SundryDetector, write_detector
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # where it starts
+    parser.add_argument("--base", required=True, help="nano (fresh weights), a .safetensors of ours, or a HF folder")
+    # data
+    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument("--resolution", type=int, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
+    parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")
+    parser.add_argument("--decoded", type=int, default=2400, help="pictures decoded once and drawn from (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
+    # optimisation
+    parser.add_argument("--steps", type=int, default=3500, help="optimizer steps (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=16, help="pictures a pass and process (%(default)s)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
+    parser.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up; 0: off (%(default)s)")
+    parser.add_argument("--weight-decay", type=float, default=0.02)
+    parser.add_argument("--clip", type=float, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
+    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept; 0: off")
+    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
+    parser.add_argument("--seed", type=int, default=0)
+    # output
+    parser.add_argument("--out", required=True, help="run folder: detector.safetensors, sheets, logs, states")
+    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    return parser.parse_args(argv)
+
+
+def labels_of(entities: torch.Tensor) -> dict[str, list[torch.Tensor]]:
+    """What transformers' set loss asks for: each picture's masks, all of class 0."""
+    masks = [masks_of(ids).float() for ids in entities]
+    return {"mask_labels": masks, "class_labels": [mask.new_zeros(len(mask), dtype=torch.long) for mask in masks]}
+
+
+def main(args: argparse.Namespace) -> None:
+    accelerator = Accelerator(mixed_precision=args.mixed_precision, log_with="tensorboard", project_dir=args.out)
+    set_seed(args.seed)
+    out = Path(args.out)
+
+    # model
+    network, preprocessing = load_network(args.base).to(accelerator.device).train(), preprocessing_at(args.resolution)
+    average = averaged(network, args.ema)
+    millions = sum(weight.numel() for weight in network.parameters()) / 1e6
+    accelerator.print(f"{args.base}: {millions:.2f} M parameters, {args.resolution} px")
+
+    # data
+    length = args.steps * args.batch_size * accelerator.num_processes
+    samples = EntityScenes(args.images, args.resolution, length, args.seed)
+    seen = all_of(EntityScenes(args.validation, args.resolution, 128, seed=0)) if args.validation else None
+    if args.decoded_by:
+        checkpoint = read_checkpoint(args.decoded_by)
+        encoder = Encoder(load_vae(checkpoint), checkpoint.config.vae.scale, accelerator.device)
+        scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1)
+        with accelerator.main_process_first(), accelerator.autocast():
+            pool = decoded_pool(scenes, encoder, out / "decoded.pt", args.batch_size, args.workers)
+            if seen:
+                seen["decoded"] = through_autoencoder(seen["image"], encoder, torch.Generator().manual_seed(0))
+        samples = HalfDecoded(samples, pool)
+
+    # optimisation
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
+    )
+    network, optimizer = accelerator.prepare(network, optimizer)
+    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
+    accelerator.init_trackers("train_detector")
+    done = resume(accelerator, out)
+    loader = DataLoader(
+        remaining(samples, done, args.batch_size, accelerator), args.batch_size, num_workers=args.workers
+    )
+    loader = accelerator.prepare(loader)
+
+    def kept() -> Mask2FormerForUniversalSegmentation:
+        return average.module if average is not None else accelerator.unwrap_model(network)
+
+    def predict(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with accelerator.autocast():
+            output = kept()(pixel_values=preprocessing(image.to(accelerator.device)))
+        scores = output.class_queries_logits.float().softmax(-1)[..., 0]
+        return scores.cpu(), output.masks_queries_logits.float().cpu()
+
+    def show(step: int) -> dict[str, float]:
+        kept().eval()
+        numbers = recall_and_precision(predict, seen["image"], seen["entities"])
+        if "decoded" in seen:
+            decoded = recall_and_precision(predict, seen["decoded"], seen["entities"])
+            numbers |= {f"{name}_decoded": number for name, number in decoded.items()}
+        save_sheet(outline_sheet(predict, seen["image"][:12], seen["entities"][:12]), out / f"sheets/{step:06d}.jpg")
+        kept().train()
+        return numbers
+
+    step, numbers = done, {}
+    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
+    for step, batch in enumerate(loader, start=done + 1):
+        # the set loss compares masks at random points, which it draws from the global generator
+        torch.manual_seed(sample_generator(args.seed, step, accelerator.process_index).initial_seed())
+        with accelerator.autocast():
+            loss = network(pixel_values=preprocessing(batch["image"]), **labels_of(batch["entities"])).loss.squeeze()
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(network.parameters(), args.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        rates.step()
+        if average is not None:
+            average.update_parameters(accelerator.unwrap_model(network))
+
+        progress.update()
+        progress.set_postfix(loss=f"{loss.item():.3f}")
+        accelerator.log({"loss": loss.item(), "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
+        if step % args.save_every == 0 or step == args.steps:
+            save_for_resume(accelerator, out, step)
+            if accelerator.is_main_process and seen:
+                numbers = show(step)
+                accelerator.log(numbers, step=step)
+                progress.write(f"step {step}: " + ", ".join(f"{name} {number:.3f}" for name, number in numbers.items()))
+
+    if accelerator.is_main_process:
+        if seen and not numbers:  # the last step was taken before this run was resumed
+            numbers = show(step)
+        write_detector(out / "detector.safetensors", SundryDetector(kept(), preprocessing))
+        facts = {"base": args.base, "steps": args.steps, "resolution": args.resolution, **numbers}
+        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(parse_args())
