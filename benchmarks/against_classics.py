@@ -1,7 +1,7 @@
 """How near the built-in model comes to the true background, beside classical methods.
 
     pip install opencv-python-headless pypatchmatch
-    python -m benchmarks.against_classics --pairs DIR [--model nano] [--sheet compare.png]
+    python -m benchmarks.against_classics --pairs DIR [--yoeo FILE] [--eradiff FILE] [--sheet compare.png]
 
 ``DIR`` holds ``NAME.png`` (with the object), ``NAME_mask.png`` (white where to erase) and ``NAME_gt.png`` (without the
 object).  Printed: PSNR in dB inside the mask grown by 5 px, for each method its minimum, median, mean and maximum over
@@ -22,9 +22,9 @@ from patchmatch import patch_match
 from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
+from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.inpainting.masks import as_mask, grow
-from training.erase import NANO_FILE
 from training.pictures import read_rgb, to_tensor
 from training.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
@@ -36,7 +36,8 @@ Method = Callable[[Tensor, Tensor], Tensor]
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", required=True, help="folder of NAME.png, NAME_mask.png, NAME_gt.png")
-    parser.add_argument("--model", default=str(NANO_FILE), help="checkpoint file or folder")
+    for method, name in NANO_OF.items():
+        parser.add_argument(f"--{method}", default=str(BUILT_IN[name]), help=f"its checkpoint ({name})")
     parser.add_argument("--sheet", help="write a picture of every pair and method here")
     return parser.parse_args(argv)
 
@@ -52,10 +53,10 @@ def classic(inpaint: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Method:
     return method
 
 
-def methods(engine: DiffusersEngine) -> dict[str, Method]:
+def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> dict[str, Method]:
     """Everything that is compared.  The mask comes grown already, so ours do not grow it again."""
-    two, one = (partial(yoeo.erase, engine, steps=steps, grow_px=0) for steps in (2, 1))
-    path = partial(eradiff.erase, engine, grow_px=0)
+    two, one = (partial(yoeo.erase, yoeo_engine, steps=steps, grow_px=0) for steps in (2, 1))
+    path = partial(eradiff.erase, eradiff_engine, grow_px=0)
     return {
         "untouched": lambda image, mask: image,
         "Telea": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_TELEA)),
@@ -84,7 +85,7 @@ def read_pair(path: Path) -> tuple[Tensor, Tensor, Tensor]:
 
 def main(args: argparse.Namespace) -> None:
     names = sorted(path.with_name(path.name.replace("_gt", "")) for path in Path(args.pairs).glob("*_gt.png"))
-    compared = methods(load_engine(args.model))
+    compared = methods(load_engine(args.yoeo), load_engine(args.eradiff))
     scores, seconds, sheets = {name: [] for name in compared}, {name: [] for name in compared}, []
     for path in names:
         image, mask, truth = read_pair(path)

@@ -6,13 +6,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.v0_0_2 import io
 
+from eradiff_core.inpainting.built_in import BUILT_IN, NANO
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
 
+from .boundary import conditioning_from
 from .model import build_model, build_vae, show_true_colours
 from .schema import schema
 
-NANO = "nano (built in)"
-NANO_FILE = Path(__file__).resolve().parents[1] / "assets" / "nano.safetensors"
 INPAINT = "inpaint/"
 NONE = "none"
 
@@ -32,7 +32,7 @@ class EraseOnceLoadModel(io.ComfyNode):
                     "model",
                     options=model_names(),
                     default=NANO,
-                    tooltip="The small built-in model, a file in models/checkpoints or a folder in models/diffusers.",
+                    tooltip="A small built-in model, a file in models/checkpoints or a folder in models/diffusers.",
                 ),
                 io.Combo.Input(
                     "unet",
@@ -60,7 +60,7 @@ class EraseOnceLoadModel(io.ComfyNode):
         patcher, vae = build_model(loaded), build_vae(loaded)
         if loaded.config.vae.kind == "tiny":
             show_true_colours(patcher, vae)
-        return io.NodeOutput(patcher, vae, [[loaded.empty_prompt.float(), {}]])
+        return io.NodeOutput(patcher, vae, conditioning_from(loaded.empty_prompt))
 
     @classmethod
     def fingerprint_inputs(cls, model: str, unet: str) -> list[tuple[str, int, int]]:
@@ -70,8 +70,8 @@ class EraseOnceLoadModel(io.ComfyNode):
 
 
 def model_names() -> list[str]:
-    """The built-in model, every checkpoint file, every diffusers folder."""
-    return [NANO, *folder_paths.get_filename_list("checkpoints"), *diffusers_folders()]
+    """The built-in models, every checkpoint file, every diffusers folder."""
+    return [*BUILT_IN, *folder_paths.get_filename_list("checkpoints"), *diffusers_folders()]
 
 
 def diffusers_folders() -> dict[str, Path]:
@@ -83,8 +83,8 @@ def diffusers_folders() -> dict[str, Path]:
 
 def model_path(name: str) -> Path:
     """Where a model of that name lies.  Raises FileNotFoundError."""
-    if name == NANO:
-        return NANO_FILE
+    if name in BUILT_IN:
+        return BUILT_IN[name]
     folders = diffusers_folders()
     return folders[name] if name in folders else Path(folder_paths.get_full_path_or_raise("checkpoints", name))
 

@@ -20,18 +20,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eradiff_core import pipeline as eradiff
+from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
 from eradiff_core.inpainting.engine import load_engine
 from training.pictures import list_pictures, read_rgb, to_tensor
 from yoeo_core import pipeline as yoeo
-
-NANO_FILE = Path(__file__).resolve().parents[1] / "assets" / "nano.safetensors"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", choices=["yoeo", "eradiff"], required=True)
     parser.add_argument(
-        "--model", required=True, help="nano, a checkpoint file, a diffusers folder, or a UNet over --base"
+        "--model",
+        required=True,
+        help="nano (the method's own), a checkpoint file, a diffusers folder, or a UNet over --base",
     )
     parser.add_argument("--base", help="what a UNet alone is laid over")
     parser.add_argument("--images", required=True, help="folder of pictures")
@@ -61,7 +62,7 @@ def pairs(images: str | Path, masks: str | Path) -> list[tuple[Path, Path]]:
 
 def method(args: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
     """The chosen eraser as a function of a picture ``[1, 3, h, w]`` and its mask ``[1, 1, h, w]``."""
-    path = NANO_FILE if args.model == "nano" else args.model
+    path = BUILT_IN[NANO_OF[args.method]] if args.model == "nano" else args.model
     engine = load_engine(path, args.base, args.device, getattr(torch, args.dtype))
     erase = {"yoeo": yoeo.erase, "eradiff": eradiff.erase}[args.method]
     steps = {"steps": args.steps} if args.steps else {}

@@ -1,0 +1,36 @@
+"""The models that come with the pack: where graphs, the demo and scripts find the one of their method."""
+
+import json
+from pathlib import Path
+
+import pytest
+from in_comfyui import load_pack, nodes, room
+
+from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_ERADIFF, NANO_OF
+from training.erase import method, parse_args
+
+ROOT = Path(__file__).resolve().parent.parent
+GRAPHS = {"erase_yoeo": NANO, "erase_eradiff": NANO_ERADIFF, "crop_stitch_second_pass": NANO}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_graphs_model_is_its_methods_own(graph: str):
+    stored = json.loads((ROOT / "workflows" / f"{graph}.json").read_text())["nodes"]
+    (model,) = [node["widgets_values"][0] for node in stored if node["type"] == "EraseOnceLoadModel"]
+    assert model == GRAPHS[graph] and BUILT_IN[model].is_file()
+
+
+def test_load_erase_model_lists_them_first(comfyui: Path):
+    load_pack(comfyui)
+    offered = nodes()["EraseOnceLoadModel"].INPUT_TYPES()["required"]["model"]
+    assert offered[1]["options"][:2] == ["nano (built in)", "nano EraDiff (built in)"]
+    assert offered[1]["default"] == "nano (built in)"
+    assert {name: room("load").model_path(name) for name in BUILT_IN} == BUILT_IN
+
+
+@pytest.mark.parametrize("name", NANO_OF)
+def test_nano_is_the_methods_own(name: str, monkeypatch: pytest.MonkeyPatch):
+    loaded = []
+    monkeypatch.setattr("training.erase.load_engine", lambda path, *_: loaded.append(path))
+    method(parse_args(["--method", name, "--model", "nano", "--images", "a", "--masks", "b", "--out", "c"]))
+    assert loaded == [BUILT_IN[NANO_OF[name]]]
