@@ -1,0 +1,63 @@
+"""The measures of EraDiff's ablation, on pictures whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.linalg import sqrtm
+
+from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance, score
+from eradiff_core.synthesis import Ranges
+from training.held_out_pairs import object_left
+from training.optimisation import all_of
+from training.pairs import Pairs
+from training.perceptual import perceptual_net
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> dict[str, torch.Tensor]:
+    """Four pairs of photographs with real cut-outs' shapes: a red disc, standing once and pasted again."""
+    photos, cutouts = (tmp_path_factory.mktemp(name) for name in ("photos", "cutouts"))
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+    coarse.resize((120, 100), Image.Resampling.BICUBIC).save(photos / "a.png")
+    disc = np.zeros((40, 40, 4), np.uint8)
+    disc[..., 0] = 255
+    disc[..., 3] = 255 * (np.hypot(*(np.indices((40, 40)) - 19.5)) < 19)
+    Image.fromarray(disc).save(cutouts / "disc.png")
+    return all_of(Pairs(CutoutScenes(photos, 64, cutouts), 4, seed=0, ranges=Ranges()))
+
+
+def test_the_frechet_distance_is_the_published_one():
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(500, 6, generator=generator), 2 * torch.randn(400, 6, generator=generator) + 1
+    covariances = [np.cov(x.double().numpy(), rowvar=False) for x in (one, other)]
+    apart = (one.double().mean(0) - other.double().mean(0)).square().sum()
+    published = float(apart) + np.trace(sum(covariances) - 2 * sqrtm(covariances[0] @ covariances[1]).real)
+    assert frechet_distance(one, other) == pytest.approx(published, rel=1e-9)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_object_is_wholly_there_half_there_or_gone(pictures):
+    original, with_object = pictures["original"], pictures["with_object"]
+    assert torch.allclose(object_left(with_object, original, with_object), torch.ones(4))
+    assert torch.allclose(object_left((original + with_object) / 2, original, with_object), torch.full((4,), 0.5))
+    assert object_left(original, original, with_object).abs().max() == 0
+
+
+def test_the_truth_scores_best_and_the_untouched_picture_worst(pictures):
+    distance = perceptual_net("stlpips_alex")
+    truth = score(pictures["original"] * 0.999, pictures, distance)
+    untouched = score(pictures["with_object"], pictures, distance)
+    assert (truth["erased"], untouched["erased"]) == (1.0, 0.0)
+    assert truth["psnr"] > untouched["psnr"] + 20
+    assert truth["lpips"] < 0.01 < untouched["lpips"]
+    assert truth["local_fd_x1000"] < untouched["local_fd_x1000"]
+
+
+def test_crops_show_the_hole_and_a_quarter_more():
+    image, mask = torch.zeros(1, 3, 100, 100), torch.zeros(1, 1, 100, 100)
+    mask[..., 40:60, 30:50] = 1
+    crop = box_crops(mask.expand(1, 3, 100, 100), mask)
+    assert float(crop.mean()) == pytest.approx((20 / 25) ** 2, abs=0.06)
+    assert box_crops(image, mask).shape == (1, 3, 96, 96)
