@@ -26,7 +26,7 @@ class Composites(Dataset):
     """Views of pictures with a hole each; ``images`` is a folder or, where it ends in .tar, WebDataset shards.
 
     Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``mask`` ``[1, size, size]`` (1 = hole), ``entities``
-    ``[size, size]`` ids.  One picture in ``smooth_every`` is a procedural smooth surface.
+    ``[size, size]`` ids, ``number`` alone.  One picture in ``smooth_every`` is a procedural smooth surface.
     """
 
     def __init__(self, images: str | Path, size: int, length: int, seed: int, holes: str, smooth_every: int = 10):
@@ -55,6 +55,7 @@ class Composites(Dataset):
             "image": to_tensor(picture),
             "mask": torch.from_numpy(hole)[None].float(),
             "entities": torch.from_numpy(entities),
+            "number": torch.tensor(index),
         }
 
     def scene(self, rng: np.random.Generator, index: int) -> tuple[Image.Image, np.ndarray]:

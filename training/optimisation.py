@@ -23,7 +23,6 @@ def add_run_flags(
     parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
     parser.add_argument("--warmup", type=int, default=0, help="steps of linear warm-up; 0: off")
     parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm; inf: off")
-    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
     parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])

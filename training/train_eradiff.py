@@ -63,6 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
     parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1)
     args = parser.parse_args(argv)
     if args.mix_pixels and args.cache_latents:

@@ -56,6 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rectified", type=float, default=0.0, help="share of passes with SRA on, for small models; 0: off"
     )
+    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
     add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100)
     return parser.parse_args(argv)

@@ -1,0 +1,79 @@
+"""What tests of training scripts share: photographs, a kill at a step, two processes, and a run's state on disk."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def draw_photographs(folder: Path) -> Path:
+    """Two smooth pictures of 80 px."""
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        coarse.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return folder
+
+
+@contextmanager
+def killed_at(script, monkeypatch, stop: int):
+    """The script dies right after the state of this step is on disk."""
+    save = script.save_for_resume
+
+    def save_and_die(accelerator, out, step):
+        save(accelerator, out, step)
+        if step == stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(script, "save_for_resume", save_and_die)
+        yield
+
+
+def launch_two(module: str, argv: list[str]) -> None:
+    """Run a script in two processes that speak through gloo."""
+    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
+    command += "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
+    command += ["--main_process_port", "0", "-m", module, *argv]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def logged(out: Path, name: str) -> list[float]:
+    """What a run told TensorBoard, step by step."""
+    events = EventAccumulator(str(next(out.rglob("events.out.*")).parent))
+    events.Reload()
+    return [event.value for event in events.Scalars(name)]
+
+
+def state_of(out: Path, step: int) -> dict[str, dict]:
+    """Everything that a run keeps to go on from: each network's weights, each optimizer's memory."""
+    slot = out / "states" / f"{step:08d}"
+    weights = {file.stem: load_file(file) for file in sorted(slot.glob("*.safetensors"))}
+    return weights | {
+        file.stem: torch.load(file, weights_only=True)["state"] for file in sorted(slot.glob("optim*.bin"))
+    }
+
+
+def assert_equal(one, other, where: str = "") -> None:
+    """The same bits all the way down."""
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    else:
+        assert one == other, where

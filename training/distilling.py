@@ -1,0 +1,127 @@
+"""One training step of YOEO's second and third stage, in the terms that both share.
+
+A student's single step from a noisy latent is held against three things: what the frozen teacher's solver makes of the
+same latent, the teacher's own score of the student's answer, and real latents.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from eradiff_core.inpainting.empty_prompt import Prompt
+from eradiff_core.inpainting.engine import call_unet
+from eradiff_core.inpainting.latents import unet_input
+from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
+from eradiff_core.inpainting.shapes import Float, Int
+from training.encoding import Encoded
+from training.randomness import sample_generator
+from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
+from yoeo_core.distillation import START_TIMESTEPS
+
+STUDENT, DMD, GAN, GAN_TRAINING, FOLLOWING = range(5)  # what a sample's noise is drawn for
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers that belong to a sample, whichever process draws them: for a run's seed, its samples' numbers."""
+
+    seed: int
+    numbers: Int[Tensor, "b"]
+
+    def noise(self, like: Float[Tensor, "b 4 h w"], purpose: int) -> Float[Tensor, "b 4 h w"]:
+        rows = [torch.randn(like.shape[1:], generator=generator) for generator in self._generators(purpose, 0)]
+        return torch.stack(rows).to(like)
+
+    def timesteps(self, choices: tuple[int, ...], purpose: int) -> Int[Tensor, "b"]:
+        places = [int(torch.randint(len(choices), (), generator=g)) for g in self._generators(purpose, 1)]
+        return torch.tensor([choices[place] for place in places])
+
+    def _generators(self, *key: int) -> list[torch.Generator]:
+        return [sample_generator(self.seed, number, *key) for number in self.numbers.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A UNet as these losses call it, x0 of a noisy latent at timesteps ``[b]``; what it predicts is its own affair."""
+
+    unet: nn.Module
+    prediction: str
+    prompt: Prompt
+    schedule: Schedule = Schedule()
+
+    def __call__(
+        self, noisy: Float[Tensor, "b 4 h w"], t: Int[Tensor, "b"], encoded: Encoded
+    ) -> Float[Tensor, "b 4 h w"]:
+        return denoised_from(self.prediction, self.output(noisy, t, encoded), noisy, self.schedule.signal[t])
+
+    def output(self, noisy: Float[Tensor, "b 4 h w"], t: Int[Tensor, "b"], encoded: Encoded) -> Tensor:
+        """What the UNet itself gives."""
+        inputs = unet_input(noisy, encoded["mask"], encoded["masked"])
+        return call_unet(self.unet, inputs, t.to(noisy.device), self.prompt).float()
+
+    def middle(self, noisy: Float[Tensor, "b 4 h w"], t: Int[Tensor, "b"], encoded: Encoded) -> Tensor:
+        """The UNet's middle features, which the discriminator judges; differentiable in ``noisy``."""
+        inputs = unet_input(noisy, encoded["mask"], encoded["masked"])
+        return middle_features(self.unet, inputs, t.to(noisy.device), self.prompt.tokens.expand(len(noisy), -1, -1))
+
+    def noised(self, clean: Tensor, noise: Tensor, t: Int[Tensor, "b"]) -> Float[Tensor, "b 4 h w"]:
+        return add_noise(clean, noise, self.schedule.signal[t])
+
+
+def start_of(denoiser: Denoiser, latent: Tensor, noise: Tensor, start: int) -> tuple[Tensor, Int[Tensor, "b"]]:
+    """The noisy latent that student and teacher both start from, and its timestep; at the first it is pure noise."""
+    t = torch.full((len(latent),), START_TIMESTEPS[start])
+    return (noise if start == 0 else denoiser.noised(latent, noise, t)), t
+
+
+@torch.no_grad()
+def taught(teacher: Denoiser, noisy: Float[Tensor, "b 4 h w"], start: int, encoded: Encoded) -> Tensor:
+    """The latent that the teacher's solver (DPM-Solver++ 2M, 20 trailing steps, no guidance) reaches from ``noisy``."""
+    solver = DPMSolverMultistepScheduler(
+        beta_start=teacher.schedule.beta_start,
+        beta_end=teacher.schedule.beta_end,
+        beta_schedule="scaled_linear",
+        num_train_timesteps=teacher.schedule.steps,
+        prediction_type="sample",  # the denoiser gives x0 already
+        timestep_spacing="trailing",
+    )
+    solver.set_timesteps(len(START_TIMESTEPS))
+    if tuple(solver.timesteps.tolist()) != START_TIMESTEPS:
+        raise RuntimeError(f"the solver must visit {START_TIMESTEPS}, got {solver.timesteps.tolist()}.")
+    solver.set_begin_index(start)
+    latent = noisy
+    for t in solver.timesteps[start:]:
+        denoised = teacher(latent, t.expand(len(latent)), encoded)
+        latent = solver.step(denoised, t, latent).prev_sample
+    return latent
+
+
+@torch.no_grad()
+def scores(real: Denoiser, fake: Denoiser, clean: Tensor, encoded: Encoded, draw: Draw) -> tuple[Tensor, Tensor]:
+    """What two denoisers, the teacher and the fake score, find in the student's answer noised once more."""
+    t = draw.timesteps(tuple(range(real.schedule.steps)), DMD)
+    noisy = real.noised(clean, draw.noise(clean, DMD), t)
+    return real(noisy, t, encoded), fake(noisy, t, encoded)
+
+
+def following_loss(follower: Denoiser, clean: Tensor, encoded: Encoded, draw: Draw) -> Float[Tensor, "b"]:
+    """What a fake score of its own learns (DMD2, Yin et al. 2024): to denoise the student's answers."""
+    t = draw.timesteps(tuple(range(follower.schedule.steps)), FOLLOWING)
+    noise = draw.noise(clean, FOLLOWING)
+    output = follower.output(follower.noised(clean, noise, t), t, encoded)
+    target = target_of(follower.prediction, clean, noise, follower.schedule.signal[t])
+    return (output - target).square().flatten(1).mean(1)
+
+
+def judged_features(teacher: Denoiser, clean: Tensor, encoded: Encoded, draw: Draw, purpose: int) -> Tensor:
+    """The teacher's middle features of a latent noised once more, which the discriminator judges."""
+    t = draw.timesteps(GAN_TIMESTEPS, purpose)
+    noisy = teacher.noised(clean, draw.noise(clean, purpose), t)
+    return teacher.middle(noisy, t, encoded)
+
+
+def middle_channels(unet: UNet2DConditionModel) -> int:
+    """How many channels the discriminator reads."""
+    return unet.config.block_out_channels[-1]

@@ -1,0 +1,233 @@
+"""YOEO stage 2: distil the teacher of stage 1 into a student that needs two steps.
+
+    python -m training.train_yoeo_stage2 --teacher runs/stage1/model.safetensors --images photos --out runs/stage2 \\
+        --mixed-precision bf16 --gradient-checkpointing                                        # one GPU
+    accelerate launch -m training.train_yoeo_stage2 --teacher ... --images photos --out runs/stage2 ...   # several
+    python -m training.train_yoeo_stage2 --teacher assets/nano.safetensors --images photos --out runs/smoke \\
+        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                   # smoke run on a CPU
+
+The student starts from the teacher's file.  Its single step is held against what the teacher's 20-step solver makes of
+the same noisy latent (LPIPS), against the teacher's score (DMD) and against real latents (GAN); the paired set D1 only.
+A killed run continues, to the bit, when it is started again with the same ``--out``.
+"""
+
+import argparse
+import json
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from eradiff_core.inpainting.engine import call_unet
+from training.composites import Composites
+from training.distilling import (
+    GAN,
+    GAN_TRAINING,
+    STUDENT,
+    Denoiser,
+    Draw,
+    following_loss,
+    judged_features,
+    middle_channels,
+    scores,
+    start_of,
+    taught,
+)
+from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.held_out import look
+from training.networks import load_networks, save_networks
+from training.optimisation import add_run_flags, all_of, averaged, lr_factor
+from training.perceptual import DISTANCES, perceptual_net
+from training.randomness import sample_generator
+from training.resume import remaining, resume, save_for_resume
+from training.sheets import save_sheet
+from yoeo_core.discriminator import Discriminator
+from yoeo_core.distillation import (
+    STEPS_PER_PHASE,
+    dmd_loss,
+    draw_start,
+    lsgan_discriminator,
+    lsgan_generator,
+    perceptual_loss,
+    phase,
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # where it starts
+    parser.add_argument("--teacher", required=True, help="stage 1's file; the student starts from it too")
+    # data
+    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    # the losses
+    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
+    parser.add_argument(
+        "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
+    )
+    parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
+    # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
+    add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1)
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation,
+        log_with="tensorboard",
+        project_dir=args.out,
+    )
+    set_seed(args.seed)
+    out, device = Path(args.out), accelerator.device
+
+    # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
+    networks = load_networks(args.teacher, vae=None)
+    config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
+    accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
+    encoder = Encoder(networks.vae, config.vae.scale, device)
+    prompt = networks.empty_prompt.to(device)
+    student = networks.unet.to(device).train()
+    frozen = deepcopy(student).eval().requires_grad_(False)
+    teacher = Denoiser(frozen, config.prediction, prompt)
+    follower = deepcopy(student) if args.separate_fake else None
+    discriminator = Discriminator(middle_channels(frozen)).to(device)
+    distance = perceptual_net(args.perceptual).to(device)
+    if args.gradient_checkpointing:
+        student.enable_gradient_checkpointing()
+    average = averaged(student, args.ema)
+
+    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
+        with accelerator.autocast():
+            return encoder(batch["image"], batch["mask"])
+
+    # data
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    if args.cache_latents:
+        pictures = Composites(args.images, config.resolution, args.cache_latents, args.seed, "d1")
+        with accelerator.main_process_first():
+            pool = encode_pool(pictures, encode, out / "latents.pt", args.batch_size, args.workers)
+        samples = PoolDraws(pool, length, args.seed)
+    else:
+        samples = Composites(args.images, config.resolution, length, args.seed, "d1")
+    if args.validation:
+        held_out = all_of(Composites(args.validation, config.resolution, 32, seed=1, holes="d1"))
+
+    # optimisation
+    learners = [part for part in (student, discriminator, follower) if part is not None]
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in learners]
+    rates = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
+        )
+        for optimizer in optimizers
+    ]
+    learners, optimizers = (
+        [accelerator.prepare(part) for part in learners],
+        [accelerator.prepare(o) for o in optimizers],
+    )
+    accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
+    accelerator.init_trackers("train_yoeo_stage2")
+    done = resume(accelerator, out)
+    passes = done * args.gradient_accumulation
+    workers = 0 if args.cache_latents else args.workers
+    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
+    loader = accelerator.prepare(loader)
+
+    def kept() -> torch.nn.Module:
+        return average.module if average is not None else accelerator.unwrap_model(learners[0])
+
+    def show(step: int) -> dict[str, float]:
+        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return call_unet(kept(), inputs, t, prompt)
+
+        pictures = held_out["image"], held_out["mask"]
+        with accelerator.autocast():
+            rows, numbers = look(predict, encoder, teacher.schedule, config.prediction, *pictures)
+        save_sheet([row[:8] for row in rows], out / "sheets" / f"{step:06d}.jpg")
+        return numbers
+
+    step, numbers = done, {}
+    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
+    for number, batch in enumerate(loader, start=passes):
+        now = phase(step, args.steps_per_phase)
+        encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
+        start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
+        with accelerator.accumulate(*learners):
+            # 1. the student's step and the teacher's walk, from one noisy latent
+            latent = encoded["latent"]
+            answers = Denoiser(learners[0], config.prediction, prompt)
+            noisy, t = start_of(answers, latent, draw.noise(latent, STUDENT), start)
+            with accelerator.autocast():
+                answer = answers(noisy, t, encoded)
+                truth = encoder.decode(taught(teacher, noisy, start, encoded))
+
+                # 2. what the student is told
+                fake = Denoiser(accelerator.unwrap_model(learners[-1 if follower else 0]), config.prediction, prompt)
+                judge = accelerator.unwrap_model(learners[1]).requires_grad_(False)
+                judged = judge(judged_features(teacher, answer, encoded, draw, GAN)).float()
+                terms = {
+                    "lpips": perceptual_loss(distance, encoder.decode(answer), truth).mean(),
+                    "dmd": now.dmd * dmd_loss(answer, *scores(teacher, fake, answer, encoded, draw)).mean(),
+                    "gan": now.gan * lsgan_generator(judged).mean(),
+                }
+            accelerator.backward(sum(terms.values()))
+
+            # 3. what the discriminator is told of the same answers, and the fake score if it is one of its own
+            answer, judge = answer.detach(), judge.requires_grad_(True)
+            with accelerator.autocast():
+                with torch.no_grad():
+                    seen = [judged_features(teacher, z, encoded, draw, GAN_TRAINING) for z in (latent, answer)]
+                real, made = learners[1](torch.cat(seen)).float().chunk(2)
+                terms["discriminator"] = lsgan_discriminator(real, made).mean()
+                if follower:
+                    follows = Denoiser(learners[2], config.prediction, prompt)
+                    terms["fake"] = following_loss(follows, answer, encoded, draw).mean()
+            for name in list(terms)[3:]:
+                accelerator.backward(terms[name])
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(learners[0].parameters(), args.clip)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        if not accelerator.sync_gradients:
+            continue
+        step += 1
+        for rate in rates:
+            rate.step()
+        if average is not None:
+            average.update_parameters(accelerator.unwrap_model(learners[0]))
+
+        # 4. what a person sees
+        said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in terms.items()}
+        progress.update()
+        progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})
+        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates[0].get_last_lr()[0]}, step=step)
+        if step % args.save_every == 0 or step == args.steps:
+            save_for_resume(accelerator, out, step)
+            if accelerator.is_main_process and args.validation:
+                numbers = show(step)
+                accelerator.log(numbers, step=step)
+                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.2f}" for k, v in numbers.items()))
+
+    if accelerator.is_main_process:
+        if args.validation and not numbers:  # the last step was taken before this run was resumed
+            numbers = show(step)
+        facts = {"stage": "yoeo_stage2", "steps": args.steps, "perceptual": args.perceptual, **numbers}
+        facts["before"] = config.training
+        save_networks(out / "model.safetensors", networks, kept().state_dict(), replace(config, training=facts))
+        save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / "discriminator.safetensors")
+        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(parse_args())
