@@ -560,3 +560,11 @@ def test_full_size_weights_through_every_route(tmp_path: Path, config: ModelConf
 
     torch.save({f"module.{key}": value for key, value in unet.items()}, tmp_path / "model_0.bin")
     assert_same(read_checkpoint(tmp_path / "model_0.bin", ours).unet, unet)
+
+
+def test_others_may_read_what_they_may_read_of_any_new_file(tmp_path):
+    path, usual = tmp_path / "ours.safetensors", tmp_path / "usual"
+    write_checkpoint(path, tiny_checkpoint())
+    usual.touch()
+    assert path.stat().st_mode == usual.stat().st_mode
+    assert {file.name for file in tmp_path.iterdir()} == {"ours.safetensors", "usual"}

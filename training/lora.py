@@ -4,7 +4,6 @@ A file names each layer by diffusers' name with underscores, kohya's custom: ``l
 ``[rank, in]``, ``.lora_up.weight`` ``[out, rank]`` and ``.alpha``.  It stands for ``W + alpha / rank * up @ down``.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eradiff_core.inpainting.architecture import ModelConfig
 from eradiff_core.inpainting.checkpoint import METADATA
-from eradiff_core.inpainting.state_dicts import read_state_dict
+from eradiff_core.inpainting.state_dicts import read_state_dict, write_state_dict
 
 PREFIX, DOWN, UP, ALPHA = "lora_unet_", ".lora_down.weight", ".lora_up.weight", ".alpha"
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]  # of every attention, to itself and to the prompt
@@ -60,11 +58,8 @@ def write_lora(
     path: str | Path, weights: Mapping[str, Tensor], config: ModelConfig, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write what ``lora_weights`` gave, with the configuration of the model it belongs to in the metadata."""
-    path = Path(path)
     tensors = {key: value.to("cpu", dtype).contiguous() for key, value in weights.items()}
-    unfinished = path.with_name(f"{path.name}.part")
-    save_file(tensors, unfinished, metadata={METADATA: json.dumps(config.as_dict()), "format": "pt"})
-    unfinished.replace(path)
+    write_state_dict(Path(path), tensors, config.as_dict(), METADATA)
 
 
 def read_lora(path: str | Path) -> dict[str, Tensor]:

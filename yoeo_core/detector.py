@@ -13,11 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eradiff_core.inpainting.shapes import Float
-from eradiff_core.inpainting.state_dicts import PICKLES, read_json, read_state_dict
+from eradiff_core.inpainting.state_dicts import PICKLES, read_json, read_state_dict, write_state_dict
 from yoeo_core.detectron2_keys import architecture_of, published_names
 from yoeo_core.preprocessing import PUBLISHED, Preprocessing
 
@@ -98,19 +97,13 @@ def load_detector(
 
 
 def write_detector(path: str | Path, detector: SundryDetector, dtype: torch.dtype = torch.float16) -> None:
-    """Write our single file: published names, ``dtype`` weights, architecture and preprocessing in the metadata.
-
-    It is moved into place when it is whole, so that a run that is killed leaves no half of it.
-    """
-    path = Path(path)
+    """Write our single file: published names, ``dtype`` weights, architecture and preprocessing in the metadata."""
     with TemporaryDirectory() as folder:  # transformers alone knows how its names of today are published
         detector.network.save_pretrained(folder)
         tensors, _ = read_state_dict(Path(folder) / WEIGHTS[0])
     tensors = {key: value.to(dtype) for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
     described = {"network": detector.network.config.to_diff_dict(), "preprocessing": detector.preprocessing.as_dict()}
-    unfinished = path.with_name(f"{path.name}.part")
-    save_file(tensors, unfinished, metadata={METADATA: json.dumps(described), "format": "pt"})
-    unfinished.replace(path)
+    write_state_dict(Path(path), tensors, described, METADATA)
 
 
 def _read_folder(folder: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eradiff_core.inpainting.architecture import (
@@ -29,7 +28,7 @@ from eradiff_core.inpainting.diffusers_folder import (
 )
 from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt, text_weights
 from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
-from eradiff_core.inpainting.state_dicts import read_state_dict, require_fit
+from eradiff_core.inpainting.state_dicts import read_state_dict, require_fit, write_state_dict
 
 CHANNELS = 9  # noisy latent 4, mask 1, masked picture's latent 4
 UNET, VAE, METADATA = "model.diffusion_model.", "first_stage_model.", "erase_once"
@@ -92,10 +91,8 @@ def write_checkpoint(
 ) -> None:
     """Write the ComfyUI single file: LDM names, ``dtype`` weights, our configuration in the metadata.
 
-    ``stock_only`` is what ComfyUI's stock Load Checkpoint wants besides, by its name there (see ``STOCK_ONLY``).
-    The file is moved into place when it is whole, so that a run that is killed leaves no half of it.
-    """
-    config, path = checkpoint.config, Path(path)
+    ``stock_only`` is what ComfyUI's stock Load Checkpoint wants besides, by its name there (see ``STOCK_ONLY``)."""
+    config = checkpoint.config
     tensors = _to_ldm(checkpoint.unet, unet_layout(config.unet), UNET, "the UNet")
     if checkpoint.vae is not None:
         tensors |= _to_ldm(checkpoint.vae, vae_layout(config.vae), VAE, "the autoencoder")
@@ -108,9 +105,7 @@ def write_checkpoint(
         tensors[PROMPT] = prompt.tokens.detach().contiguous()
         if prompt.pooled is not None:
             tensors[POOLED] = prompt.pooled.detach().contiguous()
-    unfinished = path.with_name(f"{path.name}.part")
-    save_file(tensors, unfinished, metadata={METADATA: json.dumps(config.as_dict()), "format": "pt"})
-    unfinished.replace(path)
+    write_state_dict(Path(path), tensors, config.as_dict(), METADATA)
 
 
 def _read_ours(tensors: dict[str, Tensor], stored: str, source: str) -> Checkpoint:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 SAFETENSORS = (".safetensors", ".sft")
@@ -15,6 +16,20 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 WRAPPERS = ("state_dict", "model", "shadow_params")
 PREFIXES = ("module.", "_orig_mod.", "unet.")
 HEADER_BYTES = 8  # the length that a safetensors file begins with; its JSON header follows
+
+
+def write_state_dict(path: Path, tensors: Mapping[str, Tensor], described: dict, key: str) -> None:
+    """Write a safetensors file with ``described`` as JSON under ``key`` of its metadata; the inverse of reading.
+
+    It is moved into place when it is whole, so that a run that is killed leaves no half of it, and may be read by
+    whoever may read the user's other files: safetensors itself writes for the owner alone.
+    """
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.touch()
+    usual = unfinished.stat().st_mode
+    save_file(dict(tensors), unfinished, metadata={key: json.dumps(described), "format": "pt"})
+    unfinished.chmod(usual)
+    unfinished.replace(path)
 
 
 def read_state_dict(path: Path, ordered_names: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
