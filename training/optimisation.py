@@ -2,7 +2,9 @@
 
 import argparse
 import math
+from datetime import timedelta
 
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
@@ -30,6 +32,20 @@ def add_run_flags(
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
     parser.add_argument("--out", required=True, help="run folder: model.safetensors, sheets, logs, states")
     parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+
+
+def accelerator_of(args: argparse.Namespace) -> Accelerator:
+    """What runs on one process or many, logs to TensorBoard in ``--out`` and keeps to the flags above.
+
+    The others wait while the first process encodes the pool, which may take hours: NCCL's own patience is 10 minutes.
+    """
+    return Accelerator(
+        mixed_precision=args.mixed_precision,
+        gradient_accumulation_steps=args.gradient_accumulation,
+        log_with="tensorboard",
+        project_dir=args.out,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
+    )
 
 
 def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:

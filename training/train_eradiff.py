@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -34,7 +33,7 @@ from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
 from training.held_out_pairs import look_along_path
 from training.lora import add_lora, lora_weights, write_lora
 from training.networks import load_networks, save_networks
-from training.optimisation import add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, lr_factor
 from training.pairs import SCENES, Pairs
 from training.randomness import sample_generator
 from training.resume import remaining, resume, save_for_resume
@@ -72,12 +71,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation,
-        log_with="tensorboard",
-        project_dir=args.out,
-    )
+    accelerator = accelerator_of(args)
     set_seed(args.seed)
     out, device = Path(args.out), accelerator.device
 

@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -32,7 +31,7 @@ from training.composites import Composites
 from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
 from training.held_out import look
 from training.networks import load_networks, save_networks
-from training.optimisation import add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, lr_factor
 from training.randomness import sample_generator
 from training.resume import remaining, resume, save_for_resume
 from training.sheets import save_sheet
@@ -63,12 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation,
-        log_with="tensorboard",
-        project_dir=args.out,
-    )
+    accelerator = accelerator_of(args)
     set_seed(args.seed)
     out = Path(args.out)
 
