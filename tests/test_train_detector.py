@@ -188,3 +188,7 @@ def test_what_is_found_comes_best_first_and_is_outlined():
     assert masks.flatten(1).sum(1).tolist() == [100, 25]
     drawn = outlined(torch.zeros(3, 20, 20), masks)
     assert drawn[:, 9, 15].sum() > 0 and drawn[:, 15, 15].sum() == 0
+
+
+def test_a_picture_in_which_nothing_is_sure_has_no_masks():
+    assert found(torch.zeros(3), torch.randn(3, 4, 4), (16, 12)).shape == (0, 16, 12)

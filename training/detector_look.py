@@ -25,7 +25,8 @@ def found(scores: Float[Tensor, "q"], mask_logits: Float[Tensor, "q h4 w4"], siz
     """The masks of the queries above the score, best first, at the picture's size; ``[n, h, w]`` bool."""
     order = scores.argsort(descending=True)
     order = order[scores[order] > MIN_SCORE]
-    masks = interpolate(mask_logits[order][None].float(), size=size, mode="bilinear")[0] > 0
+    logits = mask_logits[order][:, None].float()  # the queries as a batch, which may be empty; channels may not
+    masks = interpolate(logits, size=size, mode="bilinear")[:, 0] > 0
     return masks[masks.flatten(1).any(1)]
 
 
