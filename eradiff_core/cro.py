@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.schedule import Schedule, add_noise
+from eradiff_core.inpainting.schedule import Schedule, add_noise, per_sample
 from eradiff_core.inpainting.shapes import Float, Int
 
 GAMMA_MAX = 100  # the paper's gamma_m: the longest jump in timesteps
@@ -74,8 +74,7 @@ def target_shift(
 
 def mix(original: Float[Tensor, "b *dims"], with_object: Tensor, share: Float[Tensor, "b"]) -> Tensor:
     """``(1 - lambda) original + lambda object`` (eq. 6), lambda given for each sample."""
-    share = share.to(original).reshape(-1, *[1] * (original.ndim - 1))
-    return original + share * (with_object - original)
+    return original + per_sample(share, original) * (with_object - original)
 
 
 def cro_loss(
@@ -96,7 +95,7 @@ def cro_loss(
     """
     signal_t, signal_s = signals(t, gamma, schedule)
     share_t, _ = MIXINGS[mixing](signal_t, signal_s)
-    shift = mix(torch.zeros_like(noise), z_object - z_original, target_shift(signal_t, signal_s, mixing))
+    shift = per_sample(target_shift(signal_t, signal_s, mixing), noise) * (z_object - z_original)
     state = mix(z_original, z_object, share_t)
     return chain_loss(predict_noise, state, shift, noise, t, signal_t, signal_s, importance)
 
@@ -116,7 +115,7 @@ def pixel_cro_loss(
     """Eq. 9 with the pictures mixed before ``encode``: eq. 6 taken literally, at two encodings a step."""
     signal_t, signal_s = signals(t, gamma, schedule)
     state_t, state_s = (encode(mix(original, with_object, share)) for share in MIXINGS[mixing](signal_t, signal_s))
-    shift = mix(torch.zeros_like(noise), state_t - state_s, 1 / sigma_gap(signal_t, signal_s))
+    shift = per_sample(1 / sigma_gap(signal_t, signal_s), noise) * (state_t - state_s)
     return chain_loss(predict_noise, state_t, shift, noise, t, signal_t, signal_s, importance)
 
 

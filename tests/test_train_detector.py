@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from tiny import tiny_checkpoint
+from training_runs import draw_photographs, killed_at
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
@@ -23,12 +23,7 @@ SMALL = ["--resolution", "64", "--batch-size", "2", "--workers", "0", "--warmup"
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for name in "ab":
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        coarse.resize((100, 90), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
-    return folder
+    return draw_photographs(tmp_path_factory.mktemp("photos"), (100, 90))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +54,7 @@ def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(base, photos, tm
     write_checkpoint(tmp_path / "erase.safetensors", tiny_checkpoint())
     extra = ["--steps", "4", "--save-every", "2", "--decoded-by", str(tmp_path / "erase.safetensors"), "--decoded", "3"]
     whole = trained(tmp_path / "whole", base, photos, *extra)
-    save = train_detector.save_for_resume
-
-    def save_and_die(accelerator, out, step):
-        save(accelerator, out, step)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_detector, "save_for_resume", save_and_die)
+    with killed_at(train_detector, monkeypatch, 2):
         trained(tmp_path / "parts", base, photos, *extra)
     resumed = trained(tmp_path / "parts", base, photos, *extra)
     assert whole.keys() == resumed.keys()

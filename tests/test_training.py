@@ -2,12 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
+from training_runs import draw_photographs, killed_at
 
 from eradiff_core.inpainting.checkpoint import read_checkpoint, write_checkpoint
 from training import train_vae, train_yoeo_stage1
@@ -20,12 +19,7 @@ SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "3
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for name in "ab":
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        coarse.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
-    return folder
+    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +38,11 @@ def stage1(out, photos, vae, *extra):
     return load_file(out / "model.safetensors")
 
 
-def stop_after(monkeypatch, steps):
-    """Let the script die right after the state of this step is on disk."""
-    save = train_yoeo_stage1.save_for_resume
-
-    def save_and_die(accelerator, out, step):
-        save(accelerator, out, step)
-        if step == steps:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_yoeo_stage1, "save_for_resume", save_and_die)
-
-
 @pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
 def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp_path, monkeypatch, cache):
     extra = "--steps 4 --save-every 2 --ema 0.5 --lr-schedule cosine --gradient-accumulation 2".split()
     whole = stage1(tmp_path / "whole", photos, vae, *extra, *cache)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        stop_after(patch, 2)
+    with killed_at(train_yoeo_stage1, monkeypatch, 2):
         stage1(tmp_path / "parts", photos, vae, *extra, *cache)
     resumed = stage1(tmp_path / "parts", photos, vae, *extra, *cache)
     assert whole.keys() == resumed.keys()

@@ -16,12 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def draw_photographs(folder: Path) -> Path:
-    """Two smooth pictures of 80 px."""
+def draw_photographs(folder: Path, size: tuple[int, int] = (80, 80)) -> Path:
+    """Two smooth pictures of this width and height in px."""
     rng = np.random.default_rng(0)
     for name in "ab":
         coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        coarse.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{name}.png")
     return folder
 
 

@@ -16,7 +16,7 @@ from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
 from eradiff_core.inpainting.shapes import Float, Int
 from training.encoding import Encoded
-from training.randomness import sample_generator
+from training.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import START_TIMESTEPS
 
@@ -31,8 +31,7 @@ class Draw:
     numbers: Int[Tensor, "b"]
 
     def noise(self, like: Float[Tensor, "b 4 h w"], purpose: int) -> Float[Tensor, "b 4 h w"]:
-        rows = [torch.randn(like.shape[1:], generator=generator) for generator in self._generators(purpose, 0)]
-        return torch.stack(rows).to(like)
+        return normal_like(like, self._generators(purpose, 0))
 
     def timesteps(self, choices: tuple[int, ...], purpose: int) -> Int[Tensor, "b"]:
         places = [int(torch.randint(len(choices), (), generator=g)) for g in self._generators(purpose, 1)]

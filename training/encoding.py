@@ -1,10 +1,12 @@
 """From pictures and holes to what the UNet trains on: latent, masked picture's latent and mask on the latent grid."""
 
+import argparse
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -90,3 +92,19 @@ class PoolDraws(Dataset):
     def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         return torch.randperm(len(self.pool["latent"]), generator=generator)
+
+
+def samples_of(
+    make: Callable[[int], Dataset],
+    encode: Callable[[dict[str, Tensor]], Encoded],
+    args: argparse.Namespace,
+    accelerator: Accelerator,
+) -> Dataset:
+    """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once."""
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    if not args.cache_latents:
+        return make(length)
+    with accelerator.main_process_first():
+        place = Path(args.out) / "latents.pt"
+        pool = encode_pool(make(args.cache_latents), encode, place, args.batch_size, args.workers)
+    return PoolDraws(pool, length, args.seed)

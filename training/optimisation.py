@@ -4,6 +4,7 @@ import argparse
 import math
 from datetime import timedelta
 
+import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -55,6 +56,13 @@ def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
     if shape == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def rates_of(optimizer: torch.optim.Optimizer, args: argparse.Namespace) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rate that the flags ask for, stepped once an optimizer step."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
+    )
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel | None:

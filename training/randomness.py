@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.shapes import Float, Int
+from eradiff_core.inpainting.shapes import Float
 
 
 def sample_generator(*key: int) -> torch.Generator:
@@ -13,7 +13,6 @@ def sample_generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def normal_like(like: Float[Tensor, "b *dims"], seed: int, numbers: Int[Tensor, "b"]) -> Float[Tensor, "b *dims"]:
-    """Standard normal noise of the shape of ``like``, drawn for each sample by its number."""
-    rows = [torch.randn(like.shape[1:], generator=sample_generator(seed, number)) for number in numbers.tolist()]
-    return torch.stack(rows).to(like)
+def normal_like(like: Float[Tensor, "b *dims"], generators: list[torch.Generator]) -> Float[Tensor, "b *dims"]:
+    """Standard normal noise of the shape of ``like``, each sample's from its own generator."""
+    return torch.stack([torch.randn(like.shape[1:], generator=generator) for generator in generators]).to(like)

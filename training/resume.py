@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from accelerate import Accelerator
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 
 def save_for_resume(accelerator: Accelerator, out: str | Path, step: int) -> None:
@@ -39,3 +39,10 @@ def resume(accelerator: Accelerator, out: str | Path) -> int:
 def remaining(samples: Dataset, done: int, batch_size: int, accelerator: Accelerator) -> Subset:
     """The samples that a run resumed after ``done`` steps has not seen yet, in order."""
     return Subset(samples, range(done * batch_size * accelerator.num_processes, len(samples)))
+
+
+def loader_of(samples: Dataset, passes: int, batch_size: int, workers: int, accelerator: Accelerator) -> DataLoader:
+    """Batches of the samples that a run resumed after so many passes has not seen yet, each process its share."""
+    return accelerator.prepare(
+        DataLoader(remaining(samples, passes, batch_size, accelerator), batch_size, num_workers=workers)
+    )

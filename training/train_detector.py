@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import Mask2FormerForUniversalSegmentation
 
@@ -32,7 +31,7 @@ from training.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, th
 from training.encoding import Encoder
 from training.optimisation import all_of, averaged, lr_factor
 from training.randomness import sample_generator
-from training.resume import remaining, resume, save_for_resume
+from training.resume import loader_of, resume, save_for_resume
 from training.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
 
@@ -104,10 +103,7 @@ def main(args: argparse.Namespace) -> None:
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
     accelerator.init_trackers("train_detector")
     done = resume(accelerator, out)
-    loader = DataLoader(
-        remaining(samples, done, args.batch_size, accelerator), args.batch_size, num_workers=args.workers
-    )
-    loader = accelerator.prepare(loader)
+    loader = loader_of(samples, done, args.batch_size, args.workers, accelerator)
 
     def kept() -> Mask2FormerForUniversalSegmentation:
         return average.module if average is not None else accelerator.unwrap_model(network)

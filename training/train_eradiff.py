@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
@@ -29,14 +28,14 @@ from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, noise_from
 from eradiff_core.inpainting.self_attention import self_attention
 from eradiff_core.synthesis import Ranges
-from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.encoding import Encoded, Encoder, samples_of
 from training.held_out_pairs import look_along_path
 from training.lora import add_lora, lora_weights, write_lora
 from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
 from training.pairs import SCENES, Pairs
-from training.randomness import sample_generator
-from training.resume import remaining, resume, save_for_resume
+from training.randomness import normal_like, sample_generator
+from training.resume import loader_of, resume, save_for_resume
 from training.sheets import save_sheet
 
 
@@ -95,32 +94,22 @@ def main(args: argparse.Namespace) -> None:
 
     # data
     ranges = Ranges(copies=(1, args.copies))
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
     scenes = SCENES[args.objects](args.images, config.resolution)
-    if args.cache_latents:
-        pairs = Pairs(scenes, args.cache_latents, args.seed, ranges)
-        with accelerator.main_process_first():
-            pool = encode_pool(pairs, encode, out / "latents.pt", args.batch_size, args.workers)
-        samples = PoolDraws(pool, length, args.seed)
-    else:
-        samples = Pairs(scenes, length, args.seed, ranges)
+    samples = samples_of(lambda count: Pairs(scenes, count, args.seed, ranges), encode, args, accelerator)
     if args.validation:
         held_out = all_of(Pairs(SCENES[args.objects](args.validation, config.resolution), 16, seed=1, ranges=ranges))
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=args.lr)
-    rates = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
-    )
+    rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
     accelerator.init_trackers("train_eradiff")
     done = resume(accelerator, out)
     passes = done * args.gradient_accumulation
     workers = 0 if args.cache_latents else args.workers
-    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
-    loader = accelerator.prepare(loader)
+    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
 
     def kept() -> torch.nn.Module:
         return average.module if average is not None else accelerator.unwrap_model(unet)
@@ -139,7 +128,7 @@ def main(args: argparse.Namespace) -> None:
         draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
         encoded = batch if args.cache_latents else encode(batch)
         latent, masked, mask = encoded["latent"], encoded["masked"], encoded["mask"]
-        noise = torch.stack([torch.randn(latent.shape[1:], generator=generator) for generator in draws]).to(latent)
+        noise = normal_like(latent, draws)
         jumps = [draw_jump(generator, schedule.steps, args.gamma_max, args.sampler_steps) for generator in draws]
         t, gamma = torch.tensor(jumps, device=device).unbind(1)
         chain = {"noise": noise, "t": t, "gamma": gamma, "schedule": schedule, "mixing": args.mixing}

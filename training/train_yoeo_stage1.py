@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
@@ -28,12 +27,12 @@ from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
 from training.composites import Composites
-from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.encoding import Encoded, Encoder, samples_of
 from training.held_out import look
 from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, lr_factor
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
 from training.randomness import sample_generator
-from training.resume import remaining, resume, save_for_resume
+from training.resume import loader_of, resume, save_for_resume
 from training.sheets import save_sheet
 
 
@@ -84,14 +83,9 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"])
 
     # data
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
-    if args.cache_latents:
-        pictures = Composites(args.images, resolution, args.cache_latents, args.seed, args.holes)
-        with accelerator.main_process_first():
-            pool = encode_pool(pictures, encode, out / "latents.pt", args.batch_size, args.workers)
-        samples = PoolDraws(pool, length, args.seed)
-    else:
-        samples = Composites(args.images, resolution, length, args.seed, args.holes)
+    samples = samples_of(
+        lambda count: Composites(args.images, resolution, count, args.seed, args.holes), encode, args, accelerator
+    )
     if args.validation:
         seen = all_of(Composites(args.validation, resolution, 8, seed=0, holes=args.holes))
         # no object lies under these holes, so that the truth can be guessed and PSNR says something
@@ -99,17 +93,14 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr)
-    rates = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
-    )
+    rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
     accelerator.init_trackers("train_yoeo_stage1")
     done = resume(accelerator, out)
     passes = done * args.gradient_accumulation
     workers = 0 if args.cache_latents else args.workers
-    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
-    loader = accelerator.prepare(loader)
+    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
 
     def show(step: int) -> dict[str, float]:
         kept = average.module if average is not None else accelerator.unwrap_model(unet)

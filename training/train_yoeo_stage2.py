@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from eradiff_core.inpainting.engine import call_unet
@@ -38,13 +37,13 @@ from training.distilling import (
     start_of,
     taught,
 )
-from training.encoding import Encoded, Encoder, PoolDraws, encode_pool
+from training.encoding import Encoded, Encoder, samples_of
 from training.held_out import look
 from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, lr_factor
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, rates_of
 from training.perceptual import DISTANCES, perceptual_net
 from training.randomness import sample_generator
-from training.resume import remaining, resume, save_for_resume
+from training.resume import loader_of, resume, save_for_resume
 from training.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
 from yoeo_core.distillation import (
@@ -104,26 +103,16 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"])
 
     # data
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
-    if args.cache_latents:
-        pictures = Composites(args.images, config.resolution, args.cache_latents, args.seed, "d1")
-        with accelerator.main_process_first():
-            pool = encode_pool(pictures, encode, out / "latents.pt", args.batch_size, args.workers)
-        samples = PoolDraws(pool, length, args.seed)
-    else:
-        samples = Composites(args.images, config.resolution, length, args.seed, "d1")
+    samples = samples_of(
+        lambda count: Composites(args.images, config.resolution, count, args.seed, "d1"), encode, args, accelerator
+    )
     if args.validation:
         held_out = all_of(Composites(args.validation, config.resolution, 32, seed=1, holes="d1"))
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
     optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in learners]
-    rates = [
-        torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
-        )
-        for optimizer in optimizers
-    ]
+    rates = [rates_of(optimizer, args) for optimizer in optimizers]
     learners, optimizers = (
         [accelerator.prepare(part) for part in learners],
         [accelerator.prepare(o) for o in optimizers],
@@ -133,8 +122,7 @@ def main(args: argparse.Namespace) -> None:
     done = resume(accelerator, out)
     passes = done * args.gradient_accumulation
     workers = 0 if args.cache_latents else args.workers
-    loader = DataLoader(remaining(samples, passes, args.batch_size, accelerator), args.batch_size, num_workers=workers)
-    loader = accelerator.prepare(loader)
+    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
 
     def kept() -> torch.nn.Module:
         return average.module if average is not None else accelerator.unwrap_model(learners[0])
@@ -181,12 +169,12 @@ def main(args: argparse.Namespace) -> None:
                 with torch.no_grad():
                     seen = [judged_features(teacher, z, encoded, draw, GAN_TRAINING) for z in (latent, answer)]
                 real, made = learners[1](torch.cat(seen)).float().chunk(2)
-                terms["discriminator"] = lsgan_discriminator(real, made).mean()
+                others = {"discriminator": lsgan_discriminator(real, made).mean()}
                 if follower:
                     follows = Denoiser(learners[2], config.prediction, prompt)
-                    terms["fake"] = following_loss(follows, answer, encoded, draw).mean()
-            for name in list(terms)[3:]:
-                accelerator.backward(terms[name])
+                    others["fake"] = following_loss(follows, answer, encoded, draw).mean()
+            for loss in others.values():
+                accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(learners[0].parameters(), args.clip)
             for optimizer in optimizers:
@@ -201,7 +189,7 @@ def main(args: argparse.Namespace) -> None:
             average.update_parameters(accelerator.unwrap_model(learners[0]))
 
         # 4. what a person sees
-        said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in terms.items()}
+        said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in (terms | others).items()}
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})
         accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates[0].get_last_lr()[0]}, step=step)

@@ -64,7 +64,7 @@ def add_noise(
     clean: Float[Tensor, "b *dims"], noise: Float[Tensor, "b *dims"], signal: Float[Tensor, "b"]
 ) -> Float[Tensor, "b *dims"]:
     """``sqrt(abar) x0 + sqrt(1 - abar) noise``, with abar given for each sample."""
-    signal = _per_sample(signal, clean)
+    signal = per_sample(signal, clean)
     return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
 
@@ -74,7 +74,7 @@ def target_of(
     """What a network learns to give: the noise, or v = sqrt(abar) noise - sqrt(1 - abar) x0 (Salimans & Ho 2022)."""
     if prediction == "epsilon":
         return noise
-    signal = _per_sample(signal, clean)
+    signal = per_sample(signal, clean)
     return signal.sqrt() * noise - (1 - signal).sqrt() * clean
 
 
@@ -82,7 +82,7 @@ def denoised_from(
     prediction: str, output: Float[Tensor, "b *dims"], noisy: Float[Tensor, "b *dims"], signal: Float[Tensor, "b"]
 ) -> Float[Tensor, "b *dims"]:
     """x0 from a network's output at ``noisy = sqrt(abar) x0 + sqrt(1 - abar) noise``."""
-    signal = _per_sample(signal, noisy)
+    signal = per_sample(signal, noisy)
     if prediction == "epsilon":
         return (noisy - (1 - signal).sqrt() * output) / signal.sqrt()
     return signal.sqrt() * noisy - (1 - signal).sqrt() * output
@@ -94,9 +94,10 @@ def noise_from(
     """The noise from a network's output, the twin of ``denoised_from``."""
     if prediction == "epsilon":
         return output
-    signal = _per_sample(signal, noisy)
+    signal = per_sample(signal, noisy)
     return signal.sqrt() * output + (1 - signal).sqrt() * noisy
 
 
-def _per_sample(values: Float[Tensor, "b"], like: Float[Tensor, "b *dims"]) -> Tensor:
+def per_sample(values: Float[Tensor, "b"], like: Float[Tensor, "b *dims"]) -> Tensor:
+    """One number a sample, shaped so that it multiplies the samples of ``like``; in its dtype, on its device."""
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
