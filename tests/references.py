@@ -61,3 +61,13 @@ def literal_chain_loss(predict_noise, z_original, z_object, noise, t, gamma, sig
     denoised = (mixed(before) - (1 - before).sqrt() * predicted) / before.sqrt()
     jumped = after.sqrt() * denoised + (1 - after).sqrt() * predicted
     return (mixed(after) - jumped).square().mean()
+
+
+def membrane(values: torch.Tensor, known: torch.Tensor, sweeps: int = 4000) -> torch.Tensor:
+    """The harmonic surface between known values: every other pixel is the mean of its four neighbours."""
+    surface = values * known
+    for _ in range(sweeps):
+        padded = torch.nn.functional.pad(surface, (1, 1, 1, 1), mode="replicate")
+        around = padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
+        surface = torch.where(known > 0, values, around / 4)
+    return surface

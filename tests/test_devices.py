@@ -15,10 +15,10 @@ from eradiff_core.attention import Tokens, attend_split
 from eradiff_core.inpainting import schedule as schedules
 from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
 from eradiff_core.inpainting.checkpoint import Checkpoint
+from eradiff_core.inpainting.colour import match_colour
 from eradiff_core.inpainting.crop import Crop, crop_mask, crop_picture, stitch
 from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, build_unet, build_vae
-from eradiff_core.inpainting.erasing import match_colour
 from eradiff_core.inpainting.latents import masked_picture, unet_input
 from eradiff_core.inpainting.masks import to_grid, to_tokens
 from eradiff_core.sampler import ddim

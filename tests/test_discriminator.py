@@ -2,19 +2,21 @@
 
 import pytest
 import torch
-from tiny import NANO, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15
+from tiny import NANO, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL
 
-from eradiff_core.inpainting.engine import build_unet
+from eradiff_core.inpainting.empty_prompt import Prompt
+from eradiff_core.inpainting.engine import build_unet, call_unet
 from yoeo_core.discriminator import Discriminator, middle_features
 
-SHAPES = {"two levels": UNET, "SD1.5": UNET_LIKE_SD15, "SD2": UNET_LIKE_SD2, "nano": NANO}
+SHAPES = {"two levels": UNET, "SD1.5": UNET_LIKE_SD15, "SD2": UNET_LIKE_SD2, "SDXL": UNET_LIKE_SDXL, "nano": NANO}
 
 
 def unet_and_inputs(shape, height: int, width: int):
     torch.manual_seed(0)
     unet = build_unet(shape).eval().requires_grad_(False)
-    inputs, prompt = torch.randn(2, 9, height, width), torch.randn(2, 4, shape.context_dim)
-    return unet, inputs, torch.tensor([10, 750]), prompt
+    pooled = torch.randn(1, shape.pooled_dim) if shape.pooled_dim else None
+    prompt = Prompt(torch.randn(1, 4, shape.context_dim), pooled)
+    return unet, torch.randn(2, 9, height, width), torch.tensor([10, 750]), prompt
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -22,7 +24,7 @@ def test_the_features_are_what_the_whole_unet_computes_in_its_middle(name):
     unet, *given = unet_and_inputs(SHAPES[name], 16, 24)
     seen = []
     handle = unet.mid_block.register_forward_hook(lambda module, arguments, output: seen.append(output))
-    unet(*given)
+    call_unet(unet, *given)
     handle.remove()
     assert torch.equal(middle_features(unet, *given), seen[0])
 
@@ -35,7 +37,7 @@ def test_the_way_up_is_not_walked():
 
 def test_the_features_lead_back_to_the_latent():
     unet, inputs, t, prompt = unet_and_inputs(UNET, 8, 8)
-    unet, inputs, prompt = unet.double(), inputs.double().requires_grad_(), prompt.double()
+    unet, inputs, prompt = unet.double(), inputs.double().requires_grad_(), prompt.to(torch.float64)
     head = Discriminator(64).double()
 
     def score(x: torch.Tensor) -> torch.Tensor:

@@ -20,8 +20,8 @@ from torch.nn.functional import unfold
 from eradiff_core.inpainting.architecture import ModelConfig, VAEShape
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.colour import match_colour
 from eradiff_core.inpainting.engine import load_unet
-from eradiff_core.inpainting.erasing import match_colour
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise
 from training.export_comfyui import main, parse_args

@@ -51,10 +51,10 @@ def launch_two(module: str, argv: list[str]) -> None:
 
 
 def logged(out: Path, name: str) -> list[float]:
-    """What a run told TensorBoard, step by step."""
+    """What a run told TensorBoard, step by step; nothing for what it never told."""
     events = EventAccumulator(str(next(out.rglob("events.out.*")).parent))
     events.Reload()
-    return [event.value for event in events.Scalars(name)]
+    return [event.value for event in events.Scalars(name)] if name in events.Tags()["scalars"] else []
 
 
 def state_of(out: Path, step: int) -> dict[str, dict]:

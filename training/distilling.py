@@ -1,7 +1,7 @@
 """One training step of YOEO's second and third stage, in the terms that both share.
 
 A student's single step from a noisy latent is held against three things: what the frozen teacher's solver makes of the
-same latent, the teacher's own score of the student's answer, and real latents.
+same latent (LPIPS), the teacher's own score of the student's answer (DMD), and real latents (GAN).
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,29 @@ from dataclasses import dataclass
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
 from eradiff_core.inpainting.shapes import Float, Int
-from training.encoding import Encoded
+from training.encoding import Encoded, Encoder
 from training.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
-from yoeo_core.distillation import START_TIMESTEPS
+from yoeo_core.distillation import (
+    START_TIMESTEPS,
+    Phase,
+    dmd_loss,
+    lsgan_discriminator,
+    lsgan_generator,
+    perceptual_loss,
+)
 
 STUDENT, DMD, GAN, GAN_TRAINING, FOLLOWING = range(5)  # what a sample's noise is drawn for
+
+# Not in the paper: a small teacher's walk is further from D1's truth than its first step is.
+TRUTH = "weight of the truth's own term on D1, whose LPIPS is then held against the truth too; 0: the teacher alone"
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,72 @@ class Denoiser:
     def middle(self, noisy: Float[Tensor, "b 4 h w"], t: Int[Tensor, "b"], encoded: Encoded) -> Tensor:
         """The UNet's middle features, which the discriminator judges; differentiable in ``noisy``."""
         inputs = unet_input(noisy, encoded["mask"], encoded["masked"])
-        return middle_features(self.unet, inputs, t.to(noisy.device), self.prompt.tokens.expand(len(noisy), -1, -1))
+        return middle_features(self.unet, inputs, t.to(noisy.device), self.prompt)
 
     def noised(self, clean: Tensor, noise: Tensor, t: Int[Tensor, "b"]) -> Float[Tensor, "b 4 h w"]:
         return add_noise(clean, noise, self.schedule.signal[t])
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A student's x0 of a noisy latent and its picture, both in the graph, and the picture it is held against."""
+
+    latent: Float[Tensor, "b 4 h8 w8"]
+    picture: Float[Tensor, "b 3 h w"]
+    target: Float[Tensor, "b 3 h w"]
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """What a student is held against, all of it frozen."""
+
+    teacher: Denoiser
+    encoder: Encoder
+    distance: nn.Module
+
+    def answer(self, student: Denoiser, encoded: Encoded, draw: Draw, start: int, truth: bool = False) -> Answer:
+        """The student's step and the teacher's walk, from one noisy latent; with ``truth`` the clean latent instead."""
+        noisy, t = start_of(student, encoded["latent"], draw.noise(encoded["latent"], STUDENT), start)
+        latent = student(noisy, t, encoded)
+        target = encoded["latent"] if truth else taught(self.teacher, noisy, start, encoded)
+        return Answer(latent, self.encoder.decode(latent), self.encoder.decode(target))
+
+    def terms(
+        self,
+        answer: Answer,
+        fake: Denoiser,
+        judge: nn.Module,
+        encoded: Encoded,
+        draw: Draw,
+        now: Phase,
+        keep: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """What the student is told; ``keep`` is 0 where the teacher's picture shows what it should not learn."""
+        factor = answer.picture.shape[-1] // answer.latent.shape[-1]
+        on_grid = None if keep is None else avg_pool2d(keep, factor)
+        found = scores(self.teacher, fake, answer.latent, encoded, draw)
+        judged = judge(judged_features(self.teacher, answer.latent, encoded, draw, GAN)).float()
+        return {
+            "lpips": perceptual_loss(self.distance, answer.picture, answer.target, keep).mean(),
+            "dmd": now.dmd * dmd_loss(answer.latent, *found, on_grid).mean(),
+            "gan": now.gan * lsgan_generator(judged).mean(),
+        }
+
+    def discriminator_loss(
+        self, discriminator: nn.Module, made: Tensor, encoded: Encoded, draw: Draw
+    ) -> Float[Tensor, ""]:
+        """What the discriminator is told of real latents and of the student's, ``made``."""
+        with torch.no_grad():
+            features = [
+                judged_features(self.teacher, z, encoded, draw, GAN_TRAINING) for z in (encoded["latent"], made)
+            ]
+        return lsgan_discriminator(*discriminator(torch.cat(features)).float().chunk(2)).mean()
+
+
+def hole_error(answer: Answer, encoded: Encoded) -> Float[Tensor, "b"]:
+    """How far an answer is from the truth in the hole, a mean absolute difference of latents."""
+    error = ((answer.latent - encoded["latent"]).abs().mean(1, keepdim=True) * encoded["mask"]).flatten(1).sum(1)
+    return error / encoded["mask"].flatten(1).sum(1).clamp_min(1)
 
 
 def start_of(denoiser: Denoiser, latent: Tensor, noise: Tensor, start: int) -> tuple[Tensor, Int[Tensor, "b"]]:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 from eradiff_core.inpainting.latents import masked_picture, scale_latent, unscale_latent
 from eradiff_core.inpainting.shapes import Float
 
-Encoded = dict[str, Tensor]  # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8]
+# "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8], stage 3's "hole" [b, 1, h, w]
+Encoded = dict[str, Tensor]
 
 
 class Encoder:
@@ -99,12 +100,15 @@ def samples_of(
     encode: Callable[[dict[str, Tensor]], Encoded],
     args: argparse.Namespace,
     accelerator: Accelerator,
+    pool: str = "latents.pt",
 ) -> Dataset:
-    """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once."""
+    """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once.
+
+    They are kept in ``pool`` in the run folder.
+    """
     length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
     if not args.cache_latents:
         return make(length)
     with accelerator.main_process_first():
-        place = Path(args.out) / "latents.pt"
-        pool = encode_pool(make(args.cache_latents), encode, place, args.batch_size, args.workers)
-    return PoolDraws(pool, length, args.seed)
+        encoded = encode_pool(make(args.cache_latents), encode, Path(args.out) / pool, args.batch_size, args.workers)
+    return PoolDraws(encoded, length, args.seed)

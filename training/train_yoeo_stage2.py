@@ -24,19 +24,7 @@ from tqdm import tqdm
 
 from eradiff_core.inpainting.engine import call_unet
 from training.composites import Composites
-from training.distilling import (
-    GAN,
-    GAN_TRAINING,
-    STUDENT,
-    Denoiser,
-    Draw,
-    following_loss,
-    judged_features,
-    middle_channels,
-    scores,
-    start_of,
-    taught,
-)
+from training.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
 from training.encoding import Encoded, Encoder, samples_of
 from training.held_out import look
 from training.networks import load_networks, save_networks
@@ -46,15 +34,7 @@ from training.randomness import sample_generator
 from training.resume import loader_of, resume, save_for_resume
 from training.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
-from yoeo_core.distillation import (
-    STEPS_PER_PHASE,
-    dmd_loss,
-    draw_start,
-    lsgan_discriminator,
-    lsgan_generator,
-    perceptual_loss,
-    phase,
-)
+from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -71,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
     )
+    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
     add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1)
@@ -90,10 +71,10 @@ def main(args: argparse.Namespace) -> None:
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
     frozen = deepcopy(student).eval().requires_grad_(False)
-    teacher = Denoiser(frozen, config.prediction, prompt)
+    distance = perceptual_net(args.perceptual).to(device)
+    distillation = Distillation(Denoiser(frozen, config.prediction, prompt), encoder, distance)
     follower = deepcopy(student) if args.separate_fake else None
     discriminator = Discriminator(middle_channels(frozen)).to(device)
-    distance = perceptual_net(args.perceptual).to(device)
     if args.gradient_checkpointing:
         student.enable_gradient_checkpointing()
     average = averaged(student, args.ema)
@@ -133,7 +114,7 @@ def main(args: argparse.Namespace) -> None:
 
         pictures = held_out["image"], held_out["mask"]
         with accelerator.autocast():
-            rows, numbers = look(predict, encoder, teacher.schedule, config.prediction, *pictures)
+            rows, numbers = look(predict, encoder, distillation.teacher.schedule, config.prediction, *pictures)
         save_sheet([row[:8] for row in rows], out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
@@ -144,35 +125,26 @@ def main(args: argparse.Namespace) -> None:
         encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
         start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
         with accelerator.accumulate(*learners):
-            # 1. the student's step and the teacher's walk, from one noisy latent
-            latent = encoded["latent"]
-            answers = Denoiser(learners[0], config.prediction, prompt)
-            noisy, t = start_of(answers, latent, draw.noise(latent, STUDENT), start)
+            # 1. what the student is told of its answer
             with accelerator.autocast():
-                answer = answers(noisy, t, encoded)
-                truth = encoder.decode(taught(teacher, noisy, start, encoded))
-
-                # 2. what the student is told
+                answer = distillation.answer(
+                    Denoiser(learners[0], config.prediction, prompt), encoded, draw, start, truth=args.truth > 0
+                )
                 fake = Denoiser(accelerator.unwrap_model(learners[-1 if follower else 0]), config.prediction, prompt)
                 judge = accelerator.unwrap_model(learners[1]).requires_grad_(False)
-                judged = judge(judged_features(teacher, answer, encoded, draw, GAN)).float()
-                terms = {
-                    "lpips": perceptual_loss(distance, encoder.decode(answer), truth).mean(),
-                    "dmd": now.dmd * dmd_loss(answer, *scores(teacher, fake, answer, encoded, draw)).mean(),
-                    "gan": now.gan * lsgan_generator(judged).mean(),
-                }
+                terms = distillation.terms(answer, fake, judge, encoded, draw, now)
+                if args.truth:
+                    terms["truth"] = args.truth * hole_error(answer, encoded).mean()
             accelerator.backward(sum(terms.values()))
 
-            # 3. what the discriminator is told of the same answers, and the fake score if it is one of its own
-            answer, judge = answer.detach(), judge.requires_grad_(True)
+            # 2. what the discriminator is told of it, and the fake score if it is one of its own
+            made = answer.latent.detach()
+            judge.requires_grad_(True)
             with accelerator.autocast():
-                with torch.no_grad():
-                    seen = [judged_features(teacher, z, encoded, draw, GAN_TRAINING) for z in (latent, answer)]
-                real, made = learners[1](torch.cat(seen)).float().chunk(2)
-                others = {"discriminator": lsgan_discriminator(real, made).mean()}
+                others = {"discriminator": distillation.discriminator_loss(learners[1], made, encoded, draw)}
                 if follower:
                     follows = Denoiser(learners[2], config.prediction, prompt)
-                    others["fake"] = following_loss(follows, answer, encoded, draw).mean()
+                    others["fake"] = following_loss(follows, made, encoded, draw).mean()
             for loss in others.values():
                 accelerator.backward(loss)
             if accelerator.sync_gradients:
@@ -188,7 +160,7 @@ def main(args: argparse.Namespace) -> None:
         if average is not None:
             average.update_parameters(accelerator.unwrap_model(learners[0]))
 
-        # 4. what a person sees
+        # 3. what a person sees
         said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in (terms | others).items()}
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})

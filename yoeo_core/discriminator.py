@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from eradiff_core.inpainting.empty_prompt import Prompt
+from eradiff_core.inpainting.engine import told_besides
 from eradiff_core.inpainting.shapes import Float, Int
 
 GAN_TIMESTEPS = (10, 250, 500, 750)  # drawn from uniformly, one a sample, the same for real and fake
@@ -32,14 +34,17 @@ class Discriminator(nn.Module):
 
 
 def middle_features(
-    unet: nn.Module, inputs: Float[Tensor, "b 9 h w"], t: Int[Tensor, "b"], prompt: Float[Tensor, "b n d"]
+    unet: nn.Module, inputs: Float[Tensor, "b 9 h w"], t: Int[Tensor, "b"], prompt: Prompt
 ) -> Float[Tensor, "b c h2 w2"]:
     """What the middle block of a diffusers ``UNet2DConditionModel`` gives; differentiable with respect to ``inputs``.
 
     Only the way down and the middle are run: the way up is more than half of a UNet and would be thrown away.
     """
+    tokens = prompt.tokens.expand(len(inputs), -1, -1)
     time = unet.time_embedding(unet.get_time_embed(sample=inputs, timestep=t))
+    if besides := told_besides(inputs, prompt):  # SDXL
+        time = time + unet.get_aug_embed(emb=time, encoder_hidden_states=tokens, **besides)
     hidden = unet.conv_in(inputs)
     for block in unet.down_blocks:
-        hidden, _ = block(hidden, time, encoder_hidden_states=prompt)
-    return unet.mid_block(hidden, time, encoder_hidden_states=prompt)
+        hidden, _ = block(hidden, time, encoder_hidden_states=tokens)
+    return unet.mid_block(hidden, time, encoder_hidden_states=tokens)

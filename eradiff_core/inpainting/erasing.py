@@ -10,13 +10,12 @@ from math import ceil
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from eradiff_core.inpainting.colour import match_colour
 from eradiff_core.inpainting.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
 from eradiff_core.inpainting.masks import as_mask, feather
 from eradiff_core.inpainting.shapes import Float
 
-BAND_PX = 16  # at the model's resolution: where fill and picture are compared for colour
 GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size
 
 Fill = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Float[Tensor, "1 3 h w"]]
@@ -89,16 +88,3 @@ def _erase_one(image: Float[Tensor, "1 3 h w"], patches: list[Patch], fill: Fill
         image = stitch(image, filled, patch.crop, patch.blend)
         changed = torch.maximum(changed, patch.hole)
     return image, changed
-
-
-def match_colour(
-    filled: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 3 h w"], hole: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 3 h w"]:
-    """Take the mean difference that the fill shows on a band of known pixels around the hole out of all of it.
-
-    Autoencoders and networks shift colours; the shift can be measured exactly where the truth is known.
-    """
-    near = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX)
-    band = near * (1 - hole)
-    shift = ((view - filled) * band).sum((2, 3), keepdim=True) / band.sum((2, 3), keepdim=True).clamp(min=1)
-    return (filled + shift).clamp(0, 1)

@@ -1,0 +1,101 @@
+"""What the detector adds to stage 3: batches of one kind, sundries that are heard, and caps that weigh them."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+from training_runs import draw_photographs
+
+from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
+from training.composites import Composites
+from training.distilling import Answer
+from training.encoding import Encoder
+from training.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.networks import load_networks
+from training.optimisation import all_of
+from yoeo_core.balance import capped
+from yoeo_core.detector import load_detector
+
+
+class Numbers(Dataset):
+    def __init__(self, first: int):
+        self.first = first
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, index: int) -> dict[str, int]:
+        return {"value": self.first + index}
+
+
+def test_a_batch_is_of_one_kind_and_half_of_them_are_unpaired():
+    mixed = HalfUnpaired(Numbers(0), Numbers(10_000), batch=5, seed=3)
+    samples = [mixed[index] for index in range(len(mixed))]
+    kinds = [bool(sample["unpaired"]) for sample in samples]
+    assert all(len(set(kinds[start : start + 5])) == 1 for start in range(0, len(kinds), 5))
+    batches = sum(kinds[::5])
+    assert abs(batches - 1000) < 4 * 2000**0.5 / 2, "four standard deviations of 2,000 coins"
+    assert all(
+        sample["value"] == 10_000 * kind + i for i, (sample, kind) in enumerate(zip(samples, kinds, strict=True))
+    )
+    assert kinds == [bool(HalfUnpaired(Numbers(0), Numbers(0), 5, 3)[i]["unpaired"]) for i in range(len(kinds))]
+    assert not any(HalfUnpaired(Numbers(0), Numbers(0), 5, 3, share=0.0)[i]["unpaired"] for i in range(500))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """Pictures whose things lie whole in the hole, decoded by the nano, and the nano detector."""
+    photos = draw_photographs(tmp_path_factory.mktemp("photos"), (256, 256))
+    batch = all_of(Composites(photos, 192, 3, seed=0, holes="d2", smooth_every=1000))
+    networks = load_networks(str(BUILT_IN[NANO]), None)
+    encoder = Encoder(networks.vae, networks.config.vae.scale, torch.device("cpu"))
+    last = torch.nn.Conv2d(4, 4, 1, bias=False)
+    torch.nn.init.dirac_(last.weight)
+    return encoder, last, encoder.encode(batch["image"]).detach(), batch["mask"], load_detector(NANO_DETECTOR)
+
+
+def answer_of(scene) -> Answer:
+    encoder, last, latent, *_ = scene
+    made = last(latent)
+    return Answer(made, encoder.decode(made), encoder.decode(latent).detach())
+
+
+def test_a_thing_in_the_hole_is_heard_on_unpaired_pictures_only(scene):
+    *_, hole, detector = scene
+    answer = answer_of(scene)
+    found = detector(answer.target)
+    told = judged_terms(detector, answer, hole, found, unpaired=True)
+    assert told["ss_mask"] > 0 and told["ss_probability"] > 0
+    assert judged_terms(detector, answer, hole, found, unpaired=False).keys() == {"efc"}
+
+
+def test_what_the_teacher_invents_is_masked_out_where_it_lies(scene):
+    *_, hole, detector = scene
+    area = teachers_own(detector(answer_of(scene).target), hole)
+    assert area.shape == hole.shape and set(area.unique().tolist()) == {0.0, 1.0}
+    assert (area * hole).sum() > 0.8 * area.sum(), "it lies in the hole, where the things are"
+    assert not teachers_own(detector(torch.full_like(hole.expand(-1, 3, -1, -1), 0.5)), hole).any()
+
+
+@pytest.mark.parametrize("loud", [1e-6, 1e3])
+def test_the_pull_is_the_gradient_of_all_terms_with_the_detectors_capped(scene, loud):
+    """Against every term walked back to the weight by itself, as the caps are defined."""
+    _, last, _, hole, detector = scene
+    answer = answer_of(scene)
+    towards = answer.target.roll(2, -1)
+    distilled = {
+        "lpips": loud * (answer.picture - towards).square().mean(),
+        "dmd": 0.1 * loud * answer.latent.square().mean(),
+        "gan": 0.2 * loud * answer.latent.abs().mean(),
+    }
+    told = judged_terms(detector, answer, hole, detector(answer.target), unpaired=True)
+    told["efc"] = told["efc"] + answer.latent.mean()  # whether or not something crosses the hole's edge here
+
+    caps = capped(told, distilled["lpips"], last.weight)
+    whole = sum(distilled.values()) + sum(caps[name].scale * term for name, term in told.items())
+    (expected,) = torch.autograd.grad(whole, last.weight, retain_graph=True)
+    pull, found = pull_of(distilled, told, answer.latent, last.weight, lambda gradient: gradient)
+    (gradient,) = torch.autograd.grad(pull, last.weight)
+    assert torch.allclose(gradient, expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+    assert [bool(cap.scale < 1) for cap in found.values()] == [loud < 1] * 3
+    for name, cap in found.items():
+        assert cap.norm.item() == pytest.approx(caps[name].norm.item(), rel=1e-3)

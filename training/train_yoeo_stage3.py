@@ -1,0 +1,220 @@
+"""YOEO stage 3: the student of stage 2 learns from unpaired pictures too, judged by a sundry detector.
+
+    python -m training.train_yoeo_stage3 --teacher stage1/model.safetensors --student stage2/model.safetensors \\
+        --detector entityseg.pth --images photos --out stage3 --mixed-precision bf16 --gradient-checkpointing  # one GPU
+    accelerate launch -m training.train_yoeo_stage3 --teacher ... --out stage3 ...                             # several
+    python -m training.train_yoeo_stage3 --teacher assets/nano.safetensors --student smoke/model.safetensors \\
+        --detector assets/nano_detector.safetensors --images photos --out smoke3 \\
+        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                  # smoke run on a CPU
+
+Half of the batches are D1, paired, as in stage 2; half are D2, whose holes hold whole entities of the picture.  What
+the teacher invents there is masked out of LPIPS and DMD; what the student invents is suppressed (L_SS), and what runs
+into a hole is made to go on there (L_EFC).  The discriminator learns from D1 only.
+A killed run continues, to the bit, when it is started again with the same ``--out``.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from eradiff_core.inpainting.engine import call_unet
+from training.composites import Composites
+from training.distilling import Denoiser, Distillation, Draw, middle_channels
+from training.encoding import Encoded, Encoder, samples_of
+from training.held_out import look
+from training.held_out_sundries import look_for_sundries
+from training.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.networks import load_networks, save_networks
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, rates_of
+from training.perceptual import DISTANCES, perceptual_net
+from training.randomness import sample_generator
+from training.resume import loader_of, resume, save_for_resume
+from training.sheets import save_sheet
+from yoeo_core.balance import SHARE
+from yoeo_core.detector import load_detector
+from yoeo_core.discriminator import Discriminator
+from yoeo_core.distillation import PHASES, draw_start
+
+PARTS = ("d2", "ss", "efc")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # where it starts
+    parser.add_argument("--teacher", required=True, help="stage 1's file")
+    parser.add_argument("--student", required=True, help="stage 2's file, its discriminator.safetensors beside it")
+    parser.add_argument(
+        "--detector", required=True, help="Mask2Former: a folder, our .safetensors, or EntitySeg's .pth"
+    )
+    # data
+    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    parser.add_argument("--cache-latents", type=int, default=0, help="samples of each set encoded once; 0: off")
+    # the losses
+    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
+    parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")
+    # the authors': batch 7, 3,600 steps, AdamW 1e-5 constant for both
+    add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1)
+    args = parser.parse_args(argv)
+    if args.mixed_precision == "fp16":
+        parser.error("gradient norms are compared before any loss is scaled: --mixed-precision must be no or bf16.")
+    return args
+
+
+def main(args: argparse.Namespace) -> None:
+    accelerator = accelerator_of(args)
+    set_seed(args.seed)
+    out, device = Path(args.out), accelerator.device
+
+    # networks: the teacher of stage 1 and the detector are frozen, the student and discriminator of stage 2 go on
+    networks, inherited = load_networks(args.student, vae=None), load_networks(args.teacher, vae=None)
+    config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
+    if inherited.config.unet != config.unet:
+        raise ValueError(f"teacher and student must be of one shape, got {inherited.config.unet} and {config.unet}.")
+    accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
+    accelerator.print(f"{args.student} goes on, with its discriminator: {config.training}")
+    accelerator.print(f"{args.detector} judges")
+    encoder = Encoder(networks.vae, config.vae.scale, device)
+    prompt = networks.empty_prompt.to(device)
+    student = networks.unet.to(device).train()
+    frozen = inherited.unet.to(device).eval().requires_grad_(False)
+    distance = perceptual_net(args.perceptual).to(device)
+    distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
+    discriminator = Discriminator(middle_channels(frozen)).to(device)
+    discriminator.load_state_dict(load_file(Path(args.student).with_name("discriminator.safetensors")))
+    detector = load_detector(args.detector, device)
+    if args.gradient_checkpointing:
+        student.enable_gradient_checkpointing()
+    average = averaged(student, args.ema)
+
+    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
+        with accelerator.autocast():
+            return encoder(batch["image"], batch["mask"]) | {"hole": batch["mask"].to(device)}
+
+    # data: the optimizer's whole batch is of one kind
+    def set_of(holes: str) -> torch.utils.data.Dataset:
+        def make(count: int) -> Composites:
+            return Composites(args.images, config.resolution, count, args.seed, holes)
+
+        return samples_of(make, encode, args, accelerator, f"{holes}.pt")
+
+    whole = args.batch_size * accelerator.num_processes * args.gradient_accumulation
+    share = 0.0 if "d2" in args.without else 0.5
+    samples = HalfUnpaired(set_of("d1"), set_of("d2"), whole, args.seed, share)
+    if args.validation:
+        paired, unpaired = (
+            all_of(Composites(args.validation, config.resolution, count, 1, holes))
+            for count, holes in ((32, "d1"), (64, "d2"))
+        )
+
+    # optimisation
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in (student, discriminator)]
+    rates = [rates_of(optimizer, args) for optimizer in optimizers]
+    student, discriminator, *optimizers = accelerator.prepare(student, discriminator, *optimizers)
+    accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
+    accelerator.init_trackers("train_yoeo_stage3")
+    done = resume(accelerator, out)
+    passes = done * args.gradient_accumulation
+    workers = 0 if args.cache_latents else args.workers
+    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
+    raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
+
+    def show(step: int) -> dict[str, float]:
+        kept = average.module if average is not None else raw
+
+        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return call_unet(kept, inputs, t, prompt)
+
+        with accelerator.autocast():
+            rows, numbers = look(
+                predict, encoder, distillation.teacher.schedule, config.prediction, paired["image"], paired["mask"]
+            )
+            seen, found = look_for_sundries(
+                predict, encoder, detector, config.prediction, unpaired["image"], unpaired["mask"]
+            )
+        save_sheet([row[:8] for row in (*rows, *seen)], out / "sheets" / f"{step:06d}.jpg")
+        return numbers | found
+
+    mean_over_processes = partial(accelerator.reduce, reduction="mean")
+    step, numbers, now = done, {}, PHASES[-1]
+    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
+    for number, batch in enumerate(loader, start=passes):
+        alone = bool(batch["unpaired"].any())  # without a truth: D2
+        encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
+        start = 0 if alone else draw_start(now, sample_generator(args.seed, number, 0))
+        with accelerator.accumulate(student, discriminator):
+            with accelerator.autocast():
+                # 1. what stage 2 tells the student, without what the teacher invented
+                own = Denoiser(student, config.prediction, prompt)
+                answer = distillation.answer(own, encoded, draw, start)
+                with torch.no_grad():
+                    seen = detector(answer.target)
+                keep = 1 - teachers_own(seen, encoded["hole"]) if alone else None
+                fake = Denoiser(raw, config.prediction, prompt)
+                judge.requires_grad_(False)
+                terms = distillation.terms(answer, fake, judge, encoded, draw, now, keep)
+
+                # 2. what the detector tells it, at most half as loud as LPIPS
+                told = judged_terms(detector, answer, encoded["hole"], seen, alone)
+                told = {name: term for name, term in told.items() if name[:3].strip("_") not in args.without}
+            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes)
+            accelerator.backward(pull)
+
+            # 3. what the discriminator is told: on D2 nothing, there is an object in what it would take for real
+            judge.requires_grad_(True)
+            if not alone:
+                with accelerator.autocast():
+                    made = answer.latent.detach()
+                    terms["discriminator"] = distillation.discriminator_loss(discriminator, made, encoded, draw)
+                accelerator.backward(terms["discriminator"])
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(student.parameters(), args.clip)
+            for optimizer in optimizers:  # without a gradient nothing moves, weight decay included
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        if not accelerator.sync_gradients:
+            continue
+        step += 1
+        for rate in rates:
+            rate.step()
+        if average is not None:
+            average.update_parameters(raw)
+
+        # 4. what a person sees
+        said = {name: mean_over_processes(term.detach()).item() for name, term in (terms | told).items()}
+        for name, cap in caps.items():
+            said |= {f"{name}_norm": cap.norm.item(), f"{name}_norm_after": cap.norm_after.item()}
+            said["lpips_norm"] = cap.allowed.item() / SHARE
+        progress.update()
+        progress.set_postfix({name: f"{value:.4f}" for name, value in said.items() if "norm" not in name})
+        said |= {"norm": float(norm), "start": start, "unpaired": float(alone), "lr": rates[0].get_last_lr()[0]}
+        accelerator.log(said, step=step)
+        if step % args.save_every == 0 or step == args.steps:
+            save_for_resume(accelerator, out, step)
+            if accelerator.is_main_process and args.validation:
+                numbers = show(step)
+                accelerator.log(numbers, step=step)
+                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
+
+    if accelerator.is_main_process:
+        if args.validation and not numbers:  # the last step was taken before this run was resumed
+            numbers = show(step)
+        facts = {"stage": "yoeo_stage3", "steps": args.steps, "without": args.without, **numbers}
+        facts["before"] = config.training
+        weights = (average.module if average is not None else raw).state_dict()
+        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts))
+        save_file(judge.state_dict(), out / "discriminator.safetensors")
+        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(parse_args())
