@@ -28,7 +28,7 @@ from training.distilling import TRUTH, Denoiser, Distillation, Draw, following_l
 from training.encoding import Encoded, Encoder, samples_of
 from training.held_out import look
 from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, rates_of
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
 from training.perceptual import DISTANCES, perceptual_net
 from training.randomness import sample_generator
 from training.resume import loader_of, resume, save_for_resume
@@ -70,13 +70,14 @@ def main(args: argparse.Namespace) -> None:
     encoder = Encoder(networks.vae, config.vae.scale, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
-    frozen = deepcopy(student).eval().requires_grad_(False)
+    frozen = deepcopy(student).to(frozen_dtype(args)).eval().requires_grad_(False)
     distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, config.prediction, prompt), encoder, distance)
     follower = deepcopy(student) if args.separate_fake else None
     discriminator = Discriminator(middle_channels(frozen)).to(device)
     if args.gradient_checkpointing:
-        student.enable_gradient_checkpointing()
+        for part in (student, frozen, networks.vae):
+            part.enable_gradient_checkpointing()
     average = averaged(student, args.ema)
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:

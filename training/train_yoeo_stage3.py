@@ -26,13 +26,13 @@ from tqdm import tqdm
 
 from eradiff_core.inpainting.engine import call_unet
 from training.composites import Composites
-from training.distilling import Denoiser, Distillation, Draw, middle_channels
+from training.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
 from training.encoding import Encoded, Encoder, samples_of
 from training.held_out import look
 from training.held_out_sundries import look_for_sundries
 from training.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
 from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, rates_of
+from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
 from training.perceptual import DISTANCES, perceptual_net
 from training.randomness import sample_generator
 from training.resume import loader_of, resume, save_for_resume
@@ -60,6 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cache-latents", type=int, default=0, help="samples of each set encoded once; 0: off")
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
+    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")
     # the authors': batch 7, 3,600 steps, AdamW 1e-5 constant for both
     add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1)
@@ -85,14 +86,15 @@ def main(args: argparse.Namespace) -> None:
     encoder = Encoder(networks.vae, config.vae.scale, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
-    frozen = inherited.unet.to(device).eval().requires_grad_(False)
+    frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)
     distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
     discriminator = Discriminator(middle_channels(frozen)).to(device)
     discriminator.load_state_dict(load_file(Path(args.student).with_name("discriminator.safetensors")))
     detector = load_detector(args.detector, device)
     if args.gradient_checkpointing:
-        student.enable_gradient_checkpointing()
+        for part in (student, frozen, networks.vae):
+            part.enable_gradient_checkpointing()
     average = averaged(student, args.ema)
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:
@@ -154,13 +156,16 @@ def main(args: argparse.Namespace) -> None:
             with accelerator.autocast():
                 # 1. what stage 2 tells the student, without what the teacher invented
                 own = Denoiser(student, config.prediction, prompt)
-                answer = distillation.answer(own, encoded, draw, start)
+                told_truth = args.truth > 0 and not alone
+                answer = distillation.answer(own, encoded, draw, start, told_truth)
                 with torch.no_grad():
                     seen = detector(answer.target)
                 keep = 1 - teachers_own(seen, encoded["hole"]) if alone else None
                 fake = Denoiser(raw, config.prediction, prompt)
                 judge.requires_grad_(False)
                 terms = distillation.terms(answer, fake, judge, encoded, draw, now, keep)
+                if told_truth:
+                    terms["truth"] = args.truth * hole_error(answer, encoded).mean()
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
                 told = judged_terms(detector, answer, encoded["hole"], seen, alone)

@@ -1,0 +1,72 @@
+"""Make the built-in nano: YOEO's three stages in sequence, as assets/nano.safetensors was made.
+
+    python -m training.nano --images photos --validation photos_held_out --out runs/nano
+    python -m training.nano --images photos --out runs/smoke --share 0.001                      # a few steps of each
+
+It starts from the nano's ordinary inpainting base.  About 2.5 hours on two CPU cores; started again with the same
+``--out``, it goes on where it was.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from time import perf_counter
+
+from eradiff_core.inpainting.built_in import ASSETS, NANO_DETECTOR
+from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
+
+COMMON = "--mixed-precision bf16 --lr-schedule cosine"
+DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
+STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
+
+# folder of the run: script, optimizer steps, samples encoded, its other flags.  SRA is on in some passes of stage 1, so
+# that the nano erases along EraDiff's path as well.
+RECIPE = {
+    "stage1": (train_yoeo_stage1, 3300, 4000, f"{STAGE1} --seed 1 --lr 1.2e-3 --warmup 100 --ema 0.997"),
+    "stage1_sra": (train_yoeo_stage1, 900, 4000, f"{STAGE1} --seed 2 --rectified 0.4 --lr 6e-4 --warmup 50 --ema 0.99"),
+    "stage2": (train_yoeo_stage2, 500, 4000, f"{DISTILLED} --steps-per-phase 50"),
+    "stage3": (train_yoeo_stage3, 250, 1500, f"{DISTILLED} --detector {NANO_DETECTOR}"),
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="pictures to train on")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    parser.add_argument("--out", required=True, help="one folder below it for each run")
+    parser.add_argument("--resolution", type=int, default=192, help="side of a training picture in px (%(default)s)")
+    parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps and samples (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
+    return parser.parse_args(argv)
+
+
+def start_of(stage: str, out: Path) -> list[str]:
+    """What each run inherits."""
+    model = {name: str(out / name / "model.safetensors") for name in RECIPE}
+    return {
+        "stage1": ["--base", str(ASSETS / "nano_base.safetensors")],
+        "stage1_sra": ["--base", model["stage1"]],
+        "stage2": ["--teacher", model["stage1_sra"]],
+        "stage3": ["--teacher", model["stage1_sra"], "--student", model["stage2"]],
+    }[stage]
+
+
+def main(args: argparse.Namespace) -> None:
+    out, minutes = Path(args.out), {}
+    for stage, (script, steps, pool, flags) in RECIPE.items():
+        started = perf_counter()
+        counts = ["--steps", str(max(1, round(args.share * steps)))]
+        counts += ["--cache-latents", str(max(16, round(args.share * pool)))]
+        where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
+        where += ["--validation", args.validation] if args.validation else []
+        argv = [*start_of(stage, out), *where, *counts, *flags.split(), "--workers", str(args.workers)]
+        script.main(script.parse_args(argv))
+        minutes[stage] = (perf_counter() - started) / 60
+        print(f"{stage}: {minutes[stage]:.1f} minutes in this run", flush=True)
+    held_out = json.loads((out / "stage3" / "held_out.json").read_text())
+    numbers = {name: value for name, value in held_out.items() if isinstance(value, float)}
+    print(f"{out / 'stage3' / 'model.safetensors'}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
+
+
+if __name__ == "__main__":
+    main(parse_args())
