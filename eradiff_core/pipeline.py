@@ -1,9 +1,9 @@
 """Erase with EraDiff: the story of one run."""
 
-import torch
 from torch import Tensor
 
 from eradiff_core.attention import check_mode, rectifier
+from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
@@ -23,25 +23,30 @@ def erase(
     grow_px: float = 5,
     context: float = 0.5,
     resolution: int | None = None,
+    candidates: int = 1,
+    judge: Judge | None = None,
+    tries: int = 1,
 ) -> Erased:
     """Remove what the mask covers along EraDiff's path: ``steps`` of DDIM from the noised original, with SRA.
 
     image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: 1 where to erase, any of ComfyUI's shapes.  ``attention`` is
     rectified, strict or off.  ``resolution`` is the side in pixels that the model works at, its own by default;
-    ``grow_px`` and ``context`` as in ``erase_holes``.  Raises ValueError for input that does not fit, before anything
-    is sampled.
+    ``grow_px`` and ``context`` as in ``erase_holes``; of several ``candidates``, drawn in one batch up to so many
+    ``tries``, the one with the least of what ``judge`` finds is taken (``Choice``).  Raises ValueError for input that
+    does not fit, before anything is sampled.
     """
     check_mode(attention)
     sigmas = path(steps, strength)
-    generator = torch.Generator().manual_seed(seed)
+    choice = Choice(candidates, judge, tries)
+    generators = choice.generators(seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         original = engine.encode(view)
         masked = engine.encode(masked_picture(view, hole))
         mask_latent = to_grid(hole, *original.shape[-2:])
-        noise = torch.randn(original.shape, generator=generator)
+        noise = draw_noise(original.shape, generators)
         inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
         return engine.decode(engine.sample(ddim, sigmas, noise, inputs))
 
     resolution = resolution or engine.resolution
-    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context)
+    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

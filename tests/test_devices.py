@@ -97,7 +97,7 @@ def test_the_engine_and_the_samplers(dtype, sampler):
     original = engine.encode(torch.rand(1, 3, 64, 128))
     with torch.device("cpu"):  # noise and noise levels are made there, so that a seed means the same everywhere
         noise, generator = torch.randn(1, 4, 8, 16), torch.Generator()
-        chosen, sigmas = {"ddim": (ddim, ddim_path(3)), "lcm": (lcm(generator), lcm_path(2))}[sampler]
+        chosen, sigmas = {"ddim": (ddim, ddim_path(3)), "lcm": (lcm([generator]), lcm_path(2))}[sampler]
         latent = engine.sample(
             chosen, sigmas, noise, Inputs(original, torch.ones(1, 1, 8, 16, device="cuda"), original)
         )

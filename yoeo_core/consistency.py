@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from eradiff_core.inpainting.choosing import draw_noise
 from eradiff_core.inpainting.schedule import Schedule
 from eradiff_core.inpainting.shapes import Float
 
@@ -34,8 +35,8 @@ def boundary_scaling(sigma: Float[Tensor, ""]) -> tuple[Tensor, Tensor]:
     return SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2), scaled / (scaled**2 + SIGMA_DATA**2) ** 0.5
 
 
-def lcm(generator: torch.Generator) -> Callable:
-    """A sampler in k-diffusion's calling form whose fresh noise comes from ``generator`` (a CPU one).
+def lcm(generators: list[torch.Generator]) -> Callable:
+    """A sampler in k-diffusion's calling form whose fresh noise comes from ``generators`` (CPU ones), one a sample.
 
     The noise is drawn on the CPU, so that a seed gives the same picture on every device.
     """
@@ -57,7 +58,7 @@ def lcm(generator: torch.Generator) -> Callable:
             c_skip, c_out = boundary_scaling(sigma)
             x = c_out * denoised + c_skip * x / (1 + sigma**2).sqrt()
             # 3. renoise to the next level; the last one is 0 and adds nothing
-            x = x + sigma_next * torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+            x = x + sigma_next * draw_noise(x.shape, generators, x.dtype).to(x.device)
         return x
 
     return sample

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
@@ -20,22 +21,27 @@ def erase(
     grow_px: float = 5,
     context: float = 0.5,
     resolution: int | None = None,
+    candidates: int = 1,
+    judge: Judge | None = None,
+    tries: int = 1,
 ) -> Erased:
     """Remove what the mask covers in ``steps`` (1 to 4) consistency steps from pure noise.
 
     image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: 1 where to erase, any of ComfyUI's shapes.  ``resolution`` is the
-    side in pixels that the model works at, its own by default; ``grow_px`` and ``context`` as in ``erase_holes``.
-    Raises ValueError for input that does not fit, before anything is sampled.
+    side in pixels that the model works at, its own by default; ``grow_px`` and ``context`` as in ``erase_holes``; of
+    several ``candidates``, drawn in one batch up to so many ``tries``, the one with the least of what ``judge`` finds
+    is taken (``Choice``).  Raises ValueError for input that does not fit, before anything is sampled.
     """
     sigmas = path(steps)
-    generator = torch.Generator().manual_seed(seed)
+    choice = Choice(candidates, judge, tries)
+    generators = choice.generators(seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         masked = engine.encode(masked_picture(view, hole))
         mask_latent = to_grid(hole, *masked.shape[-2:])
-        noise = torch.randn(masked.shape, generator=generator)
+        noise = draw_noise(masked.shape, generators)
         inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
-        return engine.decode(engine.sample(lcm(generator), sigmas, noise, inputs))
+        return engine.decode(engine.sample(lcm(generators), sigmas, noise, inputs))
 
     resolution = resolution or engine.resolution
-    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context)
+    return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

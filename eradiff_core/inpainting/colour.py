@@ -17,7 +17,7 @@ SWEEPS = 4
 
 
 def match_colour(
-    filled: Float[Tensor, "b 3 h w"], view: Float[Tensor, "b 3 h w"], hole: Float[Tensor, "b 1 h w"]
+    filled: Float[Tensor, "b 3 h w"], view: Float[Tensor, "#b 3 h w"], hole: Float[Tensor, "#b 1 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
     """The fill with the difference that it shows on a band of known pixels around the hole taken out of all of it.
 
@@ -27,7 +27,7 @@ def match_colour(
     return (filled + spread(view - filled, near * (1 - hole))).clamp(0, 1)
 
 
-def spread(values: Float[Tensor, "b c h w"], known: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c h w"]:
+def spread(values: Float[Tensor, "b c h w"], known: Float[Tensor, "#b 1 h w"]) -> Float[Tensor, "b c h w"]:
     """Values as they are where ``known`` is 1, and smoothly from there everywhere else; 0 where nothing is known.
 
     Halve the picture until all of it is known, fill each size's gaps from the one below, and let every gap come to

@@ -30,7 +30,7 @@ class Inputs:
     every self-attention layer, for as long as the run lasts.
     """
 
-    start: Float[Tensor, "b 4 h w"]
+    start: Float[Tensor, "#b 4 h w"]
     mask: Float[Tensor, "#b 1 h w"]
     masked: Float[Tensor, "#b 4 h w"]
     attention: SelfAttention | None = None

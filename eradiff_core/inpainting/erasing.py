@@ -1,7 +1,8 @@
 """Erase the holes of a picture one crop after another, whatever the method that fills them.
 
 A method gives ``fill(view, hole)``: the crop as the model sees it and its hole in, the crop with the hole filled
-out.  Everything around it is the same for every method and stands here: masks, crops, colour, the seam.
+out, once for each candidate.  Everything around it is the same for every method and stands here: masks, crops, the
+choice between candidates, the seam.
 """
 
 from collections.abc import Callable
@@ -11,40 +12,55 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.colour import match_colour
+from eradiff_core.inpainting.choosing import Choice, Chosen, choose
 from eradiff_core.inpainting.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
 from eradiff_core.inpainting.masks import as_mask, feather
 from eradiff_core.inpainting.shapes import Float
 
 GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size
+ONE = Choice()
 
-Fill = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Float[Tensor, "1 3 h w"]]
+Fill = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Float[Tensor, "n 3 h w"]]
 
 
 @dataclass(frozen=True)
 class Erased:
-    """The pictures without their objects, where they differ from the given ones, and the crops that were worked on."""
+    """The pictures without their objects, where they differ from the given ones, and how they came about.
+
+    ``candidates`` are as many pictures for each given one as were asked for, made of each crop's best, second best and
+    so on.  ``crops`` are what was worked on; each has its ``tries`` and the share of its hole in which the judge still
+    saw something.
+    """
 
     image: Float[Tensor, "b 3 h w"]
     changed: Float[Tensor, "b 1 h w"]
     crops: tuple[Crop, ...]
+    candidates: Float[Tensor, "m 3 h w"]
+    tries: tuple[int, ...]
+    left: tuple[float, ...]
 
 
-def erase_holes(image: Tensor, mask: Tensor, fill: Fill, *, resolution: int, grow_px: float, context: float) -> Erased:
+def erase_holes(
+    image: Tensor, mask: Tensor, fill: Fill, *, resolution: int, grow_px: float, context: float, choice: Choice = ONE
+) -> Erased:
     """Fill the hole of each picture; every pixel beyond the grown hole comes back bit-exact.
 
     image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: any of ComfyUI's shapes, 1 where to erase, one for all pictures or
     one each.  An empty mask gives the picture back.  ``grow_px`` widens the hole (in pixels of a 512 px crop), and the
     seam is blended inside that ring.  ``context`` is how much of the surroundings to see, as a fraction of the hole.
+    ``choice`` says how many candidates ``fill`` gives, and which is taken.
     Raises ValueError for a picture or a mask that does not fit, before anything is sampled.
     """
     check_picture(image)
     mask = as_mask(mask, *image.shape[-2:], frames=len(image)).to(image.device)
     plans = [plan(one, resolution, grow_px, context) for one in mask]
-    results = [_erase_one(one[None], plans[i % len(plans)], fill) for i, one in enumerate(image)]
-    images, changed = zip(*results, strict=True)
+    results = [_erase_one(one[None], plans[i % len(plans)], fill, choice) for i, one in enumerate(image)]
+    candidates, changed, chosen = zip(*results, strict=True)
     crops = tuple(patch.crop for i in range(len(image)) for patch in plans[i % len(plans)])
-    return Erased(torch.cat(images), torch.cat(changed), crops)
+    tries = tuple(one.tries for crop in chosen for one in crop)
+    left = tuple(float(one.areas[0]) for crop in chosen for one in crop)
+    best = torch.cat([one[:1] for one in candidates])
+    return Erased(best, torch.cat(changed), crops, torch.cat(candidates), tries, left)
 
 
 def check_picture(image: Tensor) -> None:
@@ -78,13 +94,17 @@ def ring_px(crop: Crop, grow_px: float) -> float:
     return grow_px * max(1.0, side / GROWN_AT_PX)
 
 
-def _erase_one(image: Float[Tensor, "1 3 h w"], patches: list[Patch], fill: Fill) -> tuple[Tensor, Tensor]:
-    changed = image.new_zeros(1, 1, *image.shape[-2:])
+def _erase_one(
+    image: Float[Tensor, "1 3 h w"], patches: list[Patch], fill: Fill, choice: Choice
+) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "1 1 h w"], list[Chosen]]:
+    """The picture with each crop's best, second best, ... laid in, where it changed, and what was chosen."""
+    changed, chosen = image.new_zeros(1, 1, *image.shape[-2:]), []
+    candidates = image.expand(choice.candidates, -1, -1, -1)
     for i, patch in enumerate(patches):
         # objects that still await their turn are hole here too: nothing is painted from them
         waiting = torch.stack([other.hole for other in patches[i:]]).amax(0)
-        view, hole = crop_picture(image, patch.crop), crop_mask(waiting, patch.crop)
-        filled = match_colour(fill(view, hole).to(view), view, hole)
-        image = stitch(image, filled, patch.crop, patch.blend)
+        view, hole = crop_picture(candidates[:1], patch.crop), crop_mask(waiting, patch.crop)
+        chosen.append(choose(fill, view, hole, choice))
+        candidates = stitch(candidates, chosen[-1].fills, patch.crop, patch.blend)
         changed = torch.maximum(changed, patch.hole)
-    return image, changed
+    return candidates, changed, chosen

@@ -1,0 +1,86 @@
+"""Best of several: draw a few fills of one hole at once, look at each, and keep the best.
+
+A fill is better the less of the hole holds something new, as a judge sees it.  Between fills that a judge finds alike,
+or without one, the seam decides: how well a fill continues the known pixels around the hole.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eradiff_core.inpainting.colour import BAND_PX, match_colour
+from eradiff_core.inpainting.shapes import Float
+
+# The crop with its hole filled, ``[n, 3, h, w]``, and the hole ``[1, 1, h, w]`` -> what share of it is something new.
+Judge = Callable[[Tensor, Tensor], Float[Tensor, "n"]]
+
+MOST_CANDIDATES = 8
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many fills are drawn at once, who judges them, and how often it is drawn until one is clean.
+
+    Raises ValueError for numbers that make no sense, and for further tries that nobody could end.
+    """
+
+    candidates: int = 1
+    judge: Judge | None = None
+    tries: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.candidates <= MOST_CANDIDATES:
+            raise ValueError(f"candidates must lie in 1..{MOST_CANDIDATES}, got {self.candidates}.")
+        if self.tries < 1:
+            raise ValueError(f"tries must be at least 1, got {self.tries}.")
+        if self.tries > 1 and self.judge is None:
+            raise ValueError(f"more than one try needs a judge that says when it is clean, got {self.tries} without.")
+
+    def generators(self, seed: int) -> list[torch.Generator]:
+        """One for each candidate: the k-th is drawn as seed + k alone would draw it."""
+        return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(self.candidates)]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The candidates of one crop, the best first, their sundry areas, and how often it was drawn."""
+
+    fills: Float[Tensor, "n 3 h w"]
+    areas: Float[Tensor, "n"]
+    tries: int
+
+
+def choose(
+    fill: Callable[[Tensor, Tensor], Tensor], view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], by: Choice
+) -> Chosen:
+    """Draw candidates until one is clean or the tries are spent; the best of all that were drawn, best first."""
+    fills, areas, seams = view[:0], view.new_zeros(0), view.new_zeros(0)
+    tries = 0
+    while tries < by.tries and not (areas[:1] == 0).any():
+        drawn, tries = fill(view, hole).to(view), tries + 1
+        seams = torch.cat([seams, seam_energy(drawn, view, hole)])
+        drawn = match_colour(drawn, view, hole)
+        found = by.judge(drawn, hole).to(areas) if by.judge else areas.new_zeros(len(drawn))
+        fills, areas = torch.cat([fills, drawn]), torch.cat([areas, found])
+        order = sorted(range(len(fills)), key=lambda i: (float(areas[i]), float(seams[i])))[: by.candidates]
+        fills, areas, seams = fills[order], areas[order], seams[order]
+    return Chosen(fills, areas, tries)
+
+
+def seam_energy(
+    filled: Float[Tensor, "n 3 h w"], view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]
+) -> Float[Tensor, "n"]:
+    """How far a fill is from the pixels that are known right around its hole, a mean absolute difference.
+
+    A network draws the latent cells on the hole's edge anew, as a whole: what of them lies outside can be compared.
+    """
+    band = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX) * (1 - hole)
+    return ((filled - view).abs().mean(1, keepdim=True) * band).flatten(1).sum(1) / band.sum().clamp(min=1)
+
+
+def draw_noise(shape: torch.Size, generators: list[torch.Generator], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal noise for so many candidates, each from its own generator: ``[n, *shape[1:]]``."""
+    return torch.cat([torch.randn((1, *shape[1:]), generator=one, dtype=dtype) for one in generators])
