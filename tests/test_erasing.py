@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from eradiff_core.inpainting.crop import crop_picture
 from eradiff_core.inpainting.erasing import erase_holes
 from eradiff_core.inpainting.masks import grow
 
@@ -111,3 +112,48 @@ def test_bad_input_is_refused_before_any_work(image, mask, sentence):
 
     with pytest.raises(ValueError, match=re.escape(sentence)):
         erase(image, mask, never)
+
+
+def box_mask(size, *boxes):
+    masks = torch.zeros(len(boxes), size, size)
+    for mask, (top, bottom, left, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = 1
+    return masks
+
+
+def test_a_batch_of_masks_for_one_picture_is_as_many_objects_each_in_its_own_crop():
+    near = box_mask(400, (100, 140, 100, 140), (100, 140, 150, 190))
+    image, seen = torch.rand(1, 3, 400, 400), []
+
+    def fill(view, hole):
+        seen.append(hole.mean())
+        return torch.full_like(view, 0.5)
+
+    assert len(erase(image, near.amax(0), fill).crops) == 1
+    erased = erase(image, near, fill)
+    assert len(erased.crops) == 2 and erased.tries == (1, 1)
+    assert torch.equal(erased.changed[0, 0] > 0, grow(near[:, None], 5).amax(0)[0] > 0)
+    assert seen[1] > seen[2], "while the first is erased the second is hole as well; then the first is done"
+
+
+def test_overlapping_crops_lie_over_one_another_without_a_seam():
+    """A method that knows the truth gives it back, whatever the number of crops that share a pixel."""
+    rows = torch.linspace(0, 1, 256)[:, None].expand(256, 256)
+    truth = torch.stack([rows, rows.T, (rows + rows.T) / 2])[None]
+    masks = box_mask(256, (80, 120, 80, 120), (100, 140, 100, 140), (125, 160, 90, 130))
+    image = torch.where(masks.amax(0) > 0, torch.rand(1, 3, 256, 256), truth)
+
+    def truthful(view, hole):
+        crop = next(crop for crop in iter(crops) if crop not in done)
+        done.append(crop)
+        return crop_picture(truth, crop)
+
+    done, crops = [], erase(image, masks, lambda view, hole: view).crops
+    erased = erase(image, masks, truthful)
+    assert (erased.image - truth).abs().max() < 0.02
+
+
+def test_objects_that_leave_nothing_to_look_at_are_refused_together():
+    halves = box_mask(64, (0, 64, 0, 40), (0, 64, 30, 64))
+    with pytest.raises(ValueError, match="mask must leave some of its surroundings to look at"):
+        erase(torch.rand(1, 3, 64, 64), halves, resolution=64)

@@ -147,7 +147,7 @@ def test_a_batch_takes_one_mask_or_one_a_picture(loaded: dict):
         (picture().index_fill(1, torch.tensor(3), float("nan")), mask(), "image must hold finite numbers only"),
         (picture(), torch.ones(1, 90, 140), "mask must leave some of the picture to look at"),
         (picture(), mask(height=70), "mask must have the picture's size or at least its aspect"),
-        (picture(), mask(frames=3), "mask must come once or once a picture (1), got 3 masks."),
+        (picture(frames=2), mask(frames=3), "mask must come once or once a picture (2), got 3 masks."),
         (picture(), mask() * 2, "mask must hold numbers from 0 to 1, got 0.0 to 2.0."),
         (picture(), mask() * float("nan"), "mask must hold numbers from 0 to 1, got nan to nan."),
     ],

@@ -46,14 +46,20 @@ def erase_holes(
     """Fill the hole of each picture; every pixel beyond the grown hole comes back bit-exact.
 
     image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: any of ComfyUI's shapes, 1 where to erase, one for all pictures or
-    one each.  An empty mask gives the picture back.  ``grow_px`` widens the hole (in pixels of a 512 px crop), and the
+    one each; several for a single picture are as many objects, each erased in a crop of its own however near they are.
+    An empty mask gives the picture back.  ``grow_px`` widens the hole (in pixels of a 512 px crop), and the
     seam is blended inside that ring.  ``context`` is how much of the surroundings to see, as a fraction of the hole.
     ``choice`` says how many candidates ``fill`` gives, and which is taken.
     Raises ValueError for a picture or a mask that does not fit, before anything is sampled.
     """
     check_picture(image)
-    mask = as_mask(mask, *image.shape[-2:], frames=len(image)).to(image.device)
+    alone = len(image) == 1
+    frames = mask.shape[:-2].numel() if alone else len(image)
+    mask = as_mask(mask, *image.shape[-2:], frames=frames).to(image.device)
     plans = [plan(one, resolution, grow_px, context) for one in mask]
+    plans = [[patch for patches in plans for patch in patches]] if alone else plans
+    for patches in plans:
+        check_sees(patches)
     results = [_erase_one(one[None], plans[i % len(plans)], fill, choice) for i, one in enumerate(image)]
     candidates, changed, chosen = zip(*results, strict=True)
     crops = tuple(patch.crop for i in range(len(image)) for patch in plans[i % len(plans)])
@@ -77,10 +83,19 @@ def plan(mask: Float[Tensor, "1 h w"], resolution: int, grow_px: float, context:
     if bool(mask.all()):
         raise ValueError("mask must leave some of the picture to look at, got one that covers all of it.")
     patches = plan_patches(mask[None], resolution, context, margin_px(grow_px))
-    patches = [Patch(patch.crop, feather(patch.blend, ring_px(patch.crop, grow_px))) for patch in patches]
-    if any(bool(crop_mask(patch.hole, patch.crop).all()) for patch in patches):
-        raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
-    return patches
+    return [Patch(patch.crop, feather(patch.blend, ring_px(patch.crop, grow_px))) for patch in patches]
+
+
+def check_sees(patches: list[Patch]) -> None:
+    """Raise ValueError where a crop would be all hole when its turn comes."""
+    for i, patch in enumerate(patches):
+        if bool(crop_mask(awaiting(patches[i:]), patch.crop).all()):
+            raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
+
+
+def awaiting(patches: list[Patch]) -> Float[Tensor, "1 1 h w"]:
+    """The holes of all: an object that still awaits its turn is hole too, so that nothing is painted from it."""
+    return torch.stack([patch.hole for patch in patches]).amax(0)
 
 
 def margin_px(grow_px: float) -> int:
@@ -101,9 +116,7 @@ def _erase_one(
     changed, chosen = image.new_zeros(1, 1, *image.shape[-2:]), []
     candidates = image.expand(choice.candidates, -1, -1, -1)
     for i, patch in enumerate(patches):
-        # objects that still await their turn are hole here too: nothing is painted from them
-        waiting = torch.stack([other.hole for other in patches[i:]]).amax(0)
-        view, hole = crop_picture(candidates[:1], patch.crop), crop_mask(waiting, patch.crop)
+        view, hole = crop_picture(candidates[:1], patch.crop), crop_mask(awaiting(patches[i:]), patch.crop)
         chosen.append(choose(fill, view, hole, choice))
         candidates = stitch(candidates, chosen[-1].fills, patch.crop, patch.blend)
         changed = torch.maximum(changed, patch.hole)
