@@ -23,8 +23,8 @@ from eradiff_core.inpainting.masks import as_mask
 from training.perceptual import perceptual_net
 from training.pictures import list_pictures, read_rgb, to_tensor
 from yoeo_core import pipeline as yoeo
-from yoeo_core.check import judge_by
 from yoeo_core.detector import load_detector
+from yoeo_core.judge import judge_by
 
 COUNTS = (1, 2, 4, 8)
 COLUMNS = ("passed", "sundry share", "s a picture", "x one", "PSNR, dB", "ST-LPIPS")
@@ -51,7 +51,8 @@ def read(folder: str) -> list[tuple[Tensor, Tensor, Tensor | None]]:
 
 
 def main(args: argparse.Namespace) -> None:
-    engine, judge = load_engine(args.model), judge_by(load_detector(args.detector))
+    engine, detector = load_engine(args.model), load_detector(args.detector)
+    judge = judge_by(lambda pictures: [detector(pictures)])
     distance, pictures = perceptual_net("stlpips_alex"), read(args.pictures)
     truths = sum(truth is not None for *_, truth in pictures)
     print(f"{len(pictures)} pictures, {truths} with their truth\n")

@@ -20,8 +20,10 @@ from torch.nn.functional import unfold
 from eradiff_core.inpainting.architecture import ModelConfig, VAEShape
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.choosing import Choice, draw_noise
 from eradiff_core.inpainting.colour import match_colour
 from eradiff_core.inpainting.engine import load_unet
+from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise
 from training.export_comfyui import main, parse_args
@@ -172,12 +174,15 @@ def pictures(server: Server, photo: Path, graphs: list[dict[str, tuple[str, dict
 
 
 def laid_back(fill: Tensor, photo: Path) -> Tensor:
-    """What our nodes do around any sampling: match the fill's colour and lay it into the hole."""
+    """What our nodes do around any sampling: match the fill's grain and colour and lay it into the hole."""
     pixels = torch.frombuffer(bytearray(Image.open(photo).convert("RGB").tobytes()), dtype=torch.uint8)
     view = pixels.view(1, SIDE, SIDE, 3).movedim(-1, 1).float() / 255
     hole = torch.zeros(1, 1, SIDE, SIDE)
     left, top, right, bottom = HOLE
     hole[..., top : bottom + 1, left : right + 1] = 1
+    generators = Choice().generators(SEED)
+    draw_noise(torch.Size((1, 4, SIDE // 8, SIDE // 8)), generators)  # the sampling's own
+    fill = match_grain(fill, view, hole, draw_noise(fill.shape, generators))
     return torch.where(hole > 0, match_colour(fill, view, hole), view)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
+from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
 from yoeo_core.consistency import lcm, path
@@ -41,7 +42,8 @@ def erase(
         mask_latent = to_grid(hole, *masked.shape[-2:])
         noise = draw_noise(masked.shape, generators)
         inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
-        return engine.decode(engine.sample(lcm(generators), sigmas, noise, inputs))
+        filled = engine.decode(engine.sample(lcm(generators), sigmas, noise, inputs))
+        return match_grain(filled, view, hole, draw_noise(filled.shape, generators))
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
