@@ -3,10 +3,13 @@
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from .attention import EraseOnceSRA
+from .check import EraseOnceSundryCheck
 from .crop import EraseOnceCrop, EraseOnceStitch
+from .detector import EraseOnceLoadDetector
 from .erase import EraseOnceEraDiff, EraseOnceYOEO
 from .load import EraseOnceLoadModel
 from .sigmas import EraseOnceSigmas
+from .snap import EraseOnceSnapMask
 
 
 class EraseOnceExtension(ComfyExtension):
@@ -19,4 +22,7 @@ class EraseOnceExtension(ComfyExtension):
             EraseOnceSigmas,
             EraseOnceCrop,
             EraseOnceStitch,
+            EraseOnceLoadDetector,
+            EraseOnceSundryCheck,
+            EraseOnceSnapMask,
         ]

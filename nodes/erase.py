@@ -1,5 +1,6 @@
 """Erase (YOEO) and Erase (EraDiff): objects out of a picture, one core function each."""
 
+from functools import partial
 from time import perf_counter
 
 from comfy.model_patcher import ModelPatcher
@@ -9,12 +10,17 @@ from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
+from eradiff_core.inpainting.choosing import MOST_CANDIDATES
 from eradiff_core.inpainting.erasing import Erased
 from eradiff_core.sampler import path
 from yoeo_core import pipeline as yoeo
+from yoeo_core.judge import judge_by
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
+from .detector import detections, detector_input
 from .schema import attention_input, context_input, grow_input, schema
+
+TRIES = 4
 
 
 class EraseOnceYOEO(io.ComfyNode):
@@ -31,6 +37,7 @@ class EraseOnceYOEO(io.ComfyNode):
                 *what_to_erase(),
                 io.Int.Input("steps", default=2, min=1, max=4, tooltip="Sampling steps; the model was made for 2."),
                 *how_to_erase(),
+                *best_of_several(),
             ],
             outputs=what_comes_out(),
         )
@@ -48,6 +55,10 @@ class EraseOnceYOEO(io.ComfyNode):
         grow: int,
         context: float,
         resolution: int,
+        candidates: int = 1,
+        until_clean: bool = False,
+        tries: int = TRIES,
+        detector: ModelPatcher | None = None,
     ) -> io.NodeOutput:
         started = perf_counter()
         erased = yoeo.erase(
@@ -59,8 +70,9 @@ class EraseOnceYOEO(io.ComfyNode):
             grow_px=grow,
             context=context,
             resolution=resolution or None,
+            **chosen_by(candidates, until_clean, tries, detector),
         )
-        return answer(erased, steps, perf_counter() - started)
+        return answer(erased, steps, perf_counter() - started, detector is not None)
 
 
 class EraseOnceEraDiff(io.ComfyNode):
@@ -89,6 +101,7 @@ class EraseOnceEraDiff(io.ComfyNode):
                     "and keeps more of what is there.",
                 ),
                 attention_input("attention"),
+                *best_of_several(),
             ],
             outputs=what_comes_out(),
         )
@@ -108,6 +121,10 @@ class EraseOnceEraDiff(io.ComfyNode):
         resolution: int,
         strength: float,
         attention: str,
+        candidates: int = 1,
+        until_clean: bool = False,
+        tries: int = TRIES,
+        detector: ModelPatcher | None = None,
     ) -> io.NodeOutput:
         started = perf_counter()
         erased = eradiff.erase(
@@ -121,8 +138,9 @@ class EraseOnceEraDiff(io.ComfyNode):
             grow_px=grow,
             context=context,
             resolution=resolution or None,
+            **chosen_by(candidates, until_clean, tries, detector),
         )
-        return answer(erased, len(path(steps, strength)) - 1, perf_counter() - started)
+        return answer(erased, len(path(steps, strength)) - 1, perf_counter() - started, detector is not None)
 
 
 def what_to_erase() -> list[io.Input]:
@@ -168,21 +186,71 @@ def how_to_erase() -> list[io.Input]:
     ]
 
 
+def best_of_several() -> list[io.Input]:
+    """How several candidates are drawn and chosen between; last, because saved graphs store widgets by position."""
+    return [
+        io.Int.Input(
+            "candidates",
+            optional=True,  # as the others here: prompts that were saved before they came still run
+            default=1,
+            min=1,
+            max=MOST_CANDIDATES,
+            tooltip="Fills drawn in one batch, of which the best is taken: the one with the least left in the hole, "
+            "as the detector sees it, then the one that fits its surroundings best.",
+        ),
+        io.Boolean.Input(
+            "until_clean",
+            optional=True,
+            default=False,
+            tooltip="Draw again while the detector finds something in the hole.",
+        ),
+        io.Int.Input(
+            "tries", optional=True, default=TRIES, min=1, max=32, tooltip="How often at most, with until_clean."
+        ),
+        detector_input(optional=True),
+    ]
+
+
+def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPatcher | None) -> dict:
+    """The choice between candidates as the pipelines take it.  Raises ValueError where nobody could say it is clean."""
+    if until_clean and detector is None:
+        raise ValueError("until_clean needs a detector that says when it is clean, got none: Load Sundry Detector.")
+    judge = None if detector is None else judge_by(partial(detections, detector))
+    return {"candidates": candidates, "judge": judge, "tries": tries if until_clean else 1}
+
+
 def what_comes_out() -> list[io.Output]:
     return [
         io.Image.Output(display_name="image", tooltip="The pictures without what the mask covered."),
         io.Mask.Output(display_name="changed", tooltip="Where they may differ from the given ones: the grown mask."),
+        io.Image.Output(display_name="candidates", tooltip="All candidates of each picture, the best first."),
     ]
 
 
-def answer(erased: Erased, steps: int, seconds: float) -> io.NodeOutput:
+def answer(erased: Erased, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
     """The node's outputs, and one sentence about what was done, on the node and in the history."""
-    sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
-    text = f"{len(erased.crops)} crop(s) at {', '.join(sizes)}, {steps} step(s) each, {seconds:.1f} s."
-    if not erased.crops:
-        text = "The mask is empty: nothing to erase, the picture is unchanged."
+    text = what_happened(erased, steps, seconds) + (what_is_left(erased) if judged else "")
     show_on_node(text)
-    return io.NodeOutput(image_from(erased.image), mask_from(erased.changed), ui=ui.PreviewText(text))
+    outputs = image_from(erased.image), mask_from(erased.changed), image_from(erased.candidates)
+    return io.NodeOutput(*outputs, ui=ui.PreviewText(text))
+
+
+def what_happened(erased: Erased, steps: int, seconds: float) -> str:
+    if not erased.crops:
+        return "The mask is empty: nothing to erase, the picture is unchanged."
+    sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
+    several = len(erased.candidates) // len(erased.image)
+    drawn = f", best of {several}" if several > 1 else ""
+    return f"{len(erased.crops)} crop(s) at {', '.join(sizes)}, {steps} step(s) each{drawn}, {seconds:.1f} s."
+
+
+def what_is_left(erased: Erased) -> str:
+    """What the detector says of the crops, after how many tries."""
+    if not erased.crops:
+        return ""
+    bad = [left for left in erased.left if left > 0]
+    verdict = f"{len(bad)} with something in {max(bad):.0%} of the hole" if bad else "all clean"
+    return f" Sundry Check: {verdict}, after {max(erased.tries)} draw(s)."
 
 
 def show_on_node(text: str) -> None:

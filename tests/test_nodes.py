@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from in_comfyui import comfy, load_pack, nodes, room
-from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
+from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
 
@@ -18,16 +18,23 @@ PROMISED = {
     "EraseOnceSigmas": "Erase Sigmas",
     "EraseOnceCrop": "Crop Around Mask",
     "EraseOnceStitch": "Stitch Back",
+    "EraseOnceLoadDetector": "Load Sundry Detector",
+    "EraseOnceSundryCheck": "Sundry Check (Mask2Former)",
+    "EraseOnceSnapMask": "Snap Mask to Entity",
 }
+SEVERAL = ["candidates", "until_clean", "tries"]
 # Saved graphs store these by position: append only.
 WIDGETS = {
     "EraseOnceLoadModel": ["model", "unet"],
-    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution"],
-    "EraseOnceEraDiff": ["steps", "seed", "grow", "context", "resolution", "strength", "attention"],
+    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution", *SEVERAL],
+    "EraseOnceEraDiff": ["steps", "seed", "grow", "context", "resolution", "strength", "attention", *SEVERAL],
     "EraseOnceSRA": ["mode", "blocks", "start_percent", "end_percent"],
     "EraseOnceSigmas": ["method", "steps", "strength"],
     "EraseOnceCrop": ["grow", "context", "resolution"],
     "EraseOnceStitch": [],
+    "EraseOnceLoadDetector": ["detector"],
+    "EraseOnceSundryCheck": ["preset", "ios", "score"],
+    "EraseOnceSnapMask": ["grow"],
 }
 ERASERS = {"EraseOnceYOEO": {"steps": 2}, "EraseOnceEraDiff": {"steps": 2, "strength": 1.0, "attention": "rectified"}}
 SETTINGS = {"seed": 1, "grow": 3, "context": 0.5, "resolution": 0}
@@ -93,7 +100,8 @@ def test_widgets_keep_their_places(name: str):
 @pytest.mark.parametrize("node", ERASERS)
 def test_only_the_grown_hole_changes(node: str, loaded: dict):
     image, hole = picture(), mask()
-    erased, changed = erase(node, loaded, image, hole).result
+    erased, changed, candidates = erase(node, loaded, image, hole).result
+    assert torch.equal(candidates, erased)
     assert erased.shape == image.shape and changed.shape == hole.shape and erased.dtype == torch.float32
     assert torch.equal(erased[changed == 0], image[changed == 0])
     assert bool((changed >= hole).all()) and 900 < changed.sum() < 36**2
@@ -121,19 +129,53 @@ def test_the_answer_tells_what_was_done(loaded: dict):
     assert "2 step(s) each" in text
 
 
+@pytest.fixture(scope="module")
+def detector(in_comfyui):
+    return room("detector").managed(tiny_detector())
+
+
+@pytest.mark.parametrize("node", ERASERS)
+def test_the_best_of_several_comes_first_and_the_answer_says_what_is_left(node: str, loaded: dict, detector):
+    answer = erase(node, loaded, picture(frames=2), mask(), candidates=3, detector=detector)
+    erased, changed, candidates = answer.result
+    assert candidates.shape == (6, 90, 140, 3) and torch.equal(candidates[::3], erased)
+    alone = [erase(node, loaded, picture(), mask(), seed=seed)[0] for seed in (1, 2, 3)]
+    assert min((erased[:1] - one).abs().max() for one in alone) < 1e-3, "a candidate is what its seed alone gives"
+    (text,) = answer.ui.as_dict()["text"]
+    assert ", best of 3, " in text and re.search(
+        r"Sundry Check: (all clean|\d with something in \d+% of the hole)", text
+    )
+
+
+def test_it_draws_until_clean_only_with_a_detector_to_say_so(loaded: dict, detector):
+    with pytest.raises(ValueError, match="until_clean needs a detector that says when it is clean, got none"):
+        erase("EraseOnceYOEO", loaded, picture(), mask(), until_clean=True)
+    (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), until_clean=True, detector=detector).ui.as_dict()[
+        "text"
+    ]
+    assert text.endswith("Sundry Check: all clean, after 1 draw(s).")
+
+
+def test_a_batch_of_masks_for_one_picture_is_as_many_objects(loaded: dict):
+    both = torch.cat([mask(left=20), mask(left=60)])
+    answer = erase("EraseOnceYOEO", loaded, picture(), both)
+    assert answer.ui.as_dict()["text"][0].startswith("2 crop(s)")
+    assert bool((answer[1] >= both.amax(0)).all())
+
+
 @pytest.mark.parametrize("shape", [(90, 140), (1, 90, 140), (1, 1, 90, 140), (1, 45, 70)])
 def test_masks_of_every_shape_erase_the_same_place(shape: tuple[int, ...], loaded: dict):
     hole = mask()[None] if shape[-1] == 140 else torch.nn.functional.max_pool2d(mask()[None], 2)
-    _, changed = erase("EraseOnceYOEO", loaded, picture(), hole.reshape(shape)).result
+    changed = erase("EraseOnceYOEO", loaded, picture(), hole.reshape(shape))[1]
     assert torch.equal(changed, erase("EraseOnceYOEO", loaded, picture(), mask())[1])
 
 
 def test_a_batch_takes_one_mask_or_one_a_picture(loaded: dict):
     image = picture(frames=2)
-    _, shared = erase("EraseOnceYOEO", loaded, image, mask()).result
+    shared = erase("EraseOnceYOEO", loaded, image, mask())[1]
     assert torch.equal(shared[0], shared[1])
     own = torch.cat([mask(left=20), mask(left=90)])
-    erased, changed = erase("EraseOnceYOEO", loaded, image, own).result
+    erased, changed = erase("EraseOnceYOEO", loaded, image, own).result[:2]
     assert torch.equal(erased[changed == 0], image[changed == 0])
     assert changed[0, 45, 30] == 1 and changed[0, 45, 100] == 0 and changed[1, 45, 100] == 1
 

@@ -26,6 +26,9 @@ NODES = {
     "EraseOnceSigmas",
     "EraseOnceCrop",
     "EraseOnceStitch",
+    "EraseOnceLoadDetector",
+    "EraseOnceSundryCheck",
+    "EraseOnceSnapMask",
 }
 GROWN_PX = 12  # more than any graph grows its mask
 
@@ -88,7 +91,7 @@ def test_object_info_lists_our_nodes_and_every_input_has_a_tooltip(server: Serve
                 assert options.get("tooltip"), f"{node}.{name}"
 
 
-@pytest.mark.parametrize("name", ["erase_yoeo", "erase_eradiff", "crop_stitch_second_pass"])
+@pytest.mark.parametrize("name", ["erase_yoeo", "erase_eradiff", "crop_stitch_second_pass", "erase_check_retry"])
 def test_graph_erases_and_leaves_the_rest_alone(server: Server, photo: Path, name: str):
     async def scenario(client: Client) -> np.ndarray:
         return await saved(client, await client.run(await prepared(client, name, photo)))
@@ -114,11 +117,72 @@ def test_sra_graph_runs_on_a_stock_checkpoint(server: Server, photo: Path, stock
     assert (rectified != plain).any()
 
 
+def test_check_and_retry_says_what_it_took_and_shows_what_is_left(server: Server, photo: Path):
+    async def scenario(client: Client) -> tuple[dict, dict]:
+        prompt = await prepared(client, "erase_check_retry", photo)
+        return prompt, await client.run(prompt)
+
+    prompt, outputs = drive(server, scenario)
+    (text,) = outputs[id_of(prompt, "EraseOnceYOEO")]["text"]
+    assert ", best of 2, " in text and "Sundry Check: " in text and "draw(s)." in text
+    assert outputs[id_of(prompt, "EraseOnceSundryCheck")]["text"]
+    (overlay,) = outputs[id_of(prompt, "PreviewImage")]["images"]
+    assert overlay["type"] == "temp"
+
+
+def test_many_objects_are_snapped_and_erased_and_the_rest_is_left_alone(server: Server, photo: Path):
+    with Image.open(photo.with_name("mask.png")) as mask:
+        ImageDraw.Draw(mask).ellipse((20, 140, 50, 170), fill=255)
+        mask.save(photo.with_name("mask.png"))
+
+    async def scenario(client: Client) -> tuple[np.ndarray, np.ndarray, dict]:
+        prompt = await prepared(client, "many_objects", photo)
+        outputs = await client.run(prompt)
+        (shown,) = outputs[id_of(prompt, "PreviewImage")]["images"]
+        hole = np.asarray(Image.open(io.BytesIO(await client.view(shown))).convert("L")) > 127
+        return await saved(client, {id_of(prompt, "SaveImage"): outputs[id_of(prompt, "SaveImage")]}), hole, outputs
+
+    after, hole, _ = drive(server, scenario)
+    before = np.asarray(Image.open(photo))
+    outside = ndimage.distance_transform_edt(~hole) > GROWN_PX
+    assert (after[outside] == before[outside]).all() and (after[hole] != before[hole]).mean() > 0.2
+
+
+def test_cancel_during_candidates_stops_within_a_step_and_leaves_nothing_on_the_model(server: Server, photo: Path):
+    steps_seen = []
+
+    async def scenario(client: Client) -> tuple[np.ndarray, np.ndarray]:
+        before = await saved(client, await client.run(await prepared(client, "erase_eradiff", photo)))
+        prompt = await prepared(client, "erase_eradiff", photo)
+        fill_in(prompt, "EraseOnceEraDiff", steps=1000, seed=3, candidates=4)
+        cancelling = []
+
+        def cancel_after_two_steps(kind: str, data: dict) -> None:
+            if kind == "progress":
+                steps_seen.append(data["value"])
+                if data["value"] == 2:
+                    cancelling.append(asyncio.create_task(client.interrupt()))
+
+        with pytest.raises(Interrupted, match="EraseOnceEraDiff"):
+            await client.run(prompt, watch=cancel_after_two_steps)
+        await asyncio.gather(*cancelling)
+        prompt = await prepared(client, "erase_eradiff", photo)
+        fill_in(prompt, "SaveImage", filename_prefix="again")  # otherwise nothing would be run again
+        fill_in(prompt, "EraseOnceEraDiff", tries=5)  # read only with until_clean
+        return before, await saved(client, await client.run(prompt))
+
+    before, after = drive(server, scenario)
+    assert (before == after).all()
+    assert 2 <= steps_seen[-1] <= 6
+
+
 def test_all_example_graphs_are_tested():
     assert [path.stem for path in GRAPHS] == [
         "crop_stitch_second_pass",
+        "erase_check_retry",
         "erase_eradiff",
         "erase_yoeo",
+        "many_objects",
         "sra_stock_sampler",
     ]
 

@@ -1,0 +1,132 @@
+"""Sundry Check (Mask2Former): whether an erasure left, or put, something in the hole."""
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.v0_0_2 import io, ui
+from torch import Tensor
+
+from eradiff_core.inpainting.erasing import check_picture
+from eradiff_core.inpainting.masks import as_mask
+from yoeo_core.check import IOS, Verdict, check, check_by_metric
+from yoeo_core.detector import Detections
+from yoeo_core.entities import SURE
+
+from .boundary import image_from, mask_from, picture_from
+from .detector import detections, detector_input
+from .erase import show_on_node
+from .overlay import drawn
+from .schema import require_choice, schema
+
+PRESETS = ("loss", "metric", "custom")
+
+
+class EraseOnceSundryCheck(io.ComfyNode):
+    """One verdict a picture: passed where the detector finds no entity that lies in the hole."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="EraseOnceSundryCheck",
+            display_name="Sundry Check (Mask2Former)",
+            description="Says whether something is still, or newly, in the hole, and draws what it found.",
+            search_aliases=["object left", "quality check", "verify removal", "sundries", "MSN", "MARS", "YOEO"],
+            inputs=[
+                io.Image.Input("image", tooltip="The erased pictures, RGB; each gets a verdict of its own."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="White where something was erased, with a rim, as the Erase nodes give it in changed: one "
+                    "mask for all pictures or one each.",
+                ),
+                detector_input(),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default=PRESETS[0],
+                    tooltip="loss: YOEO's training rule (IoS 0.9, score 0.2), which finds more; metric: the rule of "
+                    "MSN and MARS (0.95 of a segment in the hole, 0.005 of the hole); custom: the loss's rule with the "
+                    "two numbers below.",
+                ),
+                io.Float.Input(
+                    "ios",
+                    default=IOS,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How much of an entity must lie in the hole; read only where preset is custom.",
+                ),
+                io.Float.Input(
+                    "score",
+                    default=SURE,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How sure the detector must be of an entity; read only where preset is custom.",
+                ),
+            ],
+            outputs=[
+                io.Boolean.Output(
+                    display_name="passed", is_output_list=True, tooltip="Whether nothing is in the hole; one a picture."
+                ),
+                io.Int.Output(display_name="count", is_output_list=True, tooltip="Number of sundries; one a picture."),
+                io.Float.Output(
+                    display_name="area",
+                    is_output_list=True,
+                    tooltip="The share of the hole that is sundries, 0 to 1; one a picture.",
+                ),
+                io.Mask.Output(
+                    display_name="sundries", tooltip="White where the sundries are; they may reach out of the hole."
+                ),
+                io.Image.Output(
+                    display_name="overlay", tooltip="The pictures with numbered entities, sundries filled in red."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: Tensor, mask: Tensor, detector: ModelPatcher, preset: str, ios: float, score: float
+    ) -> io.NodeOutput:
+        require_choice("preset", preset, PRESETS)
+        picture = picture_from(image)
+        check_picture(picture)
+        hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
+        verdicts, overlays = [], []
+        for one, where, found in zip(picture, hole, detections(detector, picture), strict=True):
+            verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)
+            verdicts.append(verdict)
+            overlays.append(drawn(one.cpu(), where[0].cpu() > 0, verdict, sentence(verdict, where)))
+        return answer(verdicts, torch.stack(overlays), hole)
+
+
+def judge(found: Detections, hole: Tensor, preset: str, ios: float, score: float) -> Verdict:
+    """The verdict on one picture, by the preset's rule."""
+    if preset == "metric":
+        return check_by_metric(found, hole)[0]
+    return (check(found, hole, ios=ios, score=score) if preset == "custom" else check(found, hole))[0]
+
+
+def sentence(verdict: Verdict, hole: Tensor) -> str:
+    """A verdict in words."""
+    if not hole.any():
+        return "Passed: the mask is empty, nothing to check."
+    if verdict.passed:
+        return f"Passed: no sundry in the hole (other entities: {len(verdict.others)})."
+    scores = ", ".join(f"{score:.2f}" for score in verdict.sundries.scores.tolist())
+    noun = "sundry covers" if verdict.count == 1 else "sundries cover"
+    return f"Failed: {verdict.count} {noun} {verdict.area:.1%} of the hole (score {scores})."
+
+
+def answer(verdicts: list[Verdict], overlays: Tensor, hole: Tensor) -> io.NodeOutput:
+    """The node's outputs, and every verdict in words, on the node and in the history."""
+    said = [sentence(verdict, where) for verdict, where in zip(verdicts, hole, strict=True)]
+    text = said[0] if len(said) == 1 else " ".join(f"Picture {n}: {one}" for n, one in enumerate(said, 1))
+    show_on_node(text)
+    sundries = torch.stack([verdict.sundry_mask[None].float() for verdict in verdicts])
+    return io.NodeOutput(
+        [verdict.passed for verdict in verdicts],
+        [verdict.count for verdict in verdicts],
+        [verdict.area for verdict in verdicts],
+        mask_from(sundries),
+        image_from(overlays),
+        ui=ui.PreviewText(text),
+    )

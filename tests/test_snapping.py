@@ -1,0 +1,106 @@
+"""Rough masks that become entities: strokes, boxes, outlines, and what hits nothing."""
+
+import random
+
+import pytest
+import torch
+from torch import Tensor
+
+from yoeo_core.entities import Entities
+from yoeo_core.snapping import snap
+
+SIZE = (60, 80)
+CUP, LOGO, SPOON, TABLE = (10, 40, 20, 40), (20, 24, 28, 32), (15, 45, 60, 63), (46, 60, 0, 80)  # top to right
+
+
+def box(top: int, bottom: int, left: int, right: int) -> Tensor:
+    mask = torch.zeros(SIZE, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def drawn(*boxes: tuple[int, int, int, int]) -> Entities:
+    masks = torch.stack([box(*one) for one in boxes])
+    return Entities(masks, torch.linspace(0.95, 0.5, len(boxes)))
+
+
+def snapped(rough: Tensor, entities: Entities) -> tuple[Tensor, tuple]:
+    answer = snap(rough[None, None].float(), entities)
+    assert answer.mask.shape == (1, 1, *SIZE) and answer.mask.dtype == torch.float32
+    return answer.mask[0, 0] == 1, answer.scores
+
+
+ROOM = drawn(CUP, LOGO, SPOON, TABLE)
+
+MEANT = {
+    "a thin stroke in the cup": (box(30, 33, 22, 38), CUP),
+    "a stroke that leaves the cup a little": (box(30, 33, 30, 46), CUP),
+    "a broad stroke over half of the cup and all of its logo": (box(12, 32, 22, 38), CUP),
+    "a loose box around the cup": (box(2, 46, 12, 50), CUP),
+    "a loose box around a thin spoon, with some of the table": (box(10, 52, 54, 70), SPOON),
+    "a box around the logo": (box(19, 25, 27, 33), LOGO),
+    "a dab within the logo": (box(21, 23, 29, 31), LOGO),
+    "an outline around the cup": (box(4, 45, 14, 46) & ~box(6, 43, 16, 44), CUP),
+    "a stroke along the table": (box(50, 53, 5, 70), TABLE),
+}
+
+
+@pytest.mark.parametrize("case", MEANT)
+def test_a_part_becomes_the_whole_entity_that_it_means_and_nothing_else(case: str):
+    rough, meant = MEANT[case]
+    mask, scores = snapped(rough, ROOM)
+    assert torch.equal(mask, box(*meant)) and len(scores) == 1
+    assert scores[0] == ROOM.scores[[CUP, LOGO, SPOON, TABLE].index(meant)].item()
+
+
+@pytest.mark.parametrize("rough", [box(0, 8, 50, 58), box(30, 33, 37, 55), box(0, 9, 0, 80) & ~box(3, 6, 10, 20)])
+def test_a_part_that_means_no_entity_stays_as_it_was_painted(rough: Tensor):
+    mask, scores = snapped(rough, ROOM)
+    assert torch.equal(mask, rough) and scores == (None,)
+
+
+def test_every_part_is_taken_by_itself():
+    rough = box(30, 33, 22, 38) | box(0, 5, 70, 78) | box(30, 33, 61, 62)
+    mask, scores = snapped(rough, ROOM)
+    assert torch.equal(mask, box(*CUP) | box(*SPOON) | box(0, 5, 70, 78))
+    assert scores == (None, ROOM.scores[0].item(), ROOM.scores[2].item())  # from top to bottom
+
+
+def test_two_parts_may_mean_the_same():
+    mask, scores = snapped(box(12, 14, 22, 38) | box(35, 37, 22, 38), ROOM)
+    assert torch.equal(mask, box(*CUP)) and len(set(scores)) == 1 and len(scores) == 2
+
+
+def test_nothing_painted_and_nothing_found():
+    mask, scores = snapped(box(0, 0, 0, 0), ROOM)
+    assert not mask.any() and scores == ()
+    nothing = Entities(torch.zeros(0, *SIZE, dtype=torch.bool), torch.zeros(0))
+    mask, scores = snapped(box(30, 33, 22, 38), nothing)
+    assert torch.equal(mask, box(30, 33, 22, 38)) and scores == (None,)
+
+
+def slow_choice(part: set, entities: list[set]) -> int | None:
+    """The rule itself, on sets of pixels."""
+    best, place = 0.0, None
+    for i, entity in enumerate(entities):
+        of_part, of_entity = len(part & entity) / len(part), len(part & entity) / len(entity)
+        if (of_part >= 0.5 or of_entity >= 0.5) and of_part + of_entity > best + 1e-6:
+            best, place = of_part + of_entity, i
+    return place
+
+
+def test_the_rule_on_many_random_boxes():
+    rng, stayed = random.Random(5), 0
+
+    def any_box(least: int) -> tuple[int, int, int, int]:
+        top, left = rng.randrange(SIZE[0] - least), rng.randrange(SIZE[1] - least)
+        return top, rng.randrange(top + least, SIZE[0] + 1), left, rng.randrange(left + least, SIZE[1] + 1)
+
+    for _ in range(200):
+        boxes, painted = [any_box(4) for _ in range(5)], box(*any_box(2))
+        pixels = [{tuple(place) for place in box(*one).nonzero().tolist()} for one in boxes]
+        chosen = slow_choice({tuple(place) for place in painted.nonzero().tolist()}, pixels)
+        mask, _ = snapped(painted, drawn(*boxes))
+        assert torch.equal(mask, painted if chosen is None else box(*boxes[chosen]))
+        stayed += chosen is None
+    assert 5 < stayed < 150
