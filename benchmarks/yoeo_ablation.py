@@ -3,9 +3,9 @@
     python -m benchmarks.yoeo_ablation --images photos --validation photos_held_out --out runs/yoeo_ablation
 
 The teacher is an ordinary inpainting model, which draws objects into object-shaped holes.  One run of stage 2 distils
-it; every row is a run of stage 3 from there, as long as the others.  One detector judges in training and another,
-trained with another seed, judges afterwards, on photographs and things that no training saw.  Printed: mean and
-standard deviation over the seeds.  A killed run goes on.
+it; every row is a run of stage 3 from there, as long as the others.  ``--judge`` names the detector that judges
+afterwards; left out, it is the one that judged in training.  Photographs and things are such as no training saw.
+Printed: mean and standard deviation over the seeds.  A killed run goes on.
 """
 
 import argparse
