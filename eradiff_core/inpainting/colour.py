@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from eradiff_core.inpainting.shapes import Float
 
 BAND_PX = 8  # at the model's resolution, a latent cell: how far from the hole fill and picture are compared
-SWEEPS = 4
+SWEEPS = 4  # more would follow the edge more closely, an object's left fringe and shadow included
 
 
 def match_colour(
