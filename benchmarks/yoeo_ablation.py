@@ -20,6 +20,7 @@ from benchmarks.eradiff_ablation import print_table
 from benchmarks.pasted_objects import box_crops, frechet_distance
 from eradiff_core.inpainting.built_in import NANO_DETECTOR
 from eradiff_core.inpainting.engine import call_unet
+from eradiff_core.inpainting.schedule import Schedule
 from training import train_yoeo_stage2, train_yoeo_stage3
 from training.composites import Composites
 from training.distilling import Denoiser, taught
@@ -92,7 +93,7 @@ class Bench:
     """Held-out pictures of both sets, encoded once, and who judges what is made of them."""
 
     def __init__(self, args: argparse.Namespace, networks: Networks):
-        self.networks, self.judge = networks, load_detector(args.judge)
+        self.judge = load_detector(args.judge)
         self.distance = perceptual_net(PERCEPTUAL)
         self.encoder = Encoder(networks.vae, networks.config.vae.scale, torch.device("cpu"))
         size, count = networks.config.resolution, args.pictures
@@ -157,8 +158,7 @@ def student_fill(networks: Networks, steps: int):
         return call_unet(unet, inputs, t, networks.empty_prompt)
 
     def fill(encoded: Encoded, generator: torch.Generator) -> Tensor:
-        schedule = Denoiser(unet, config.prediction, networks.empty_prompt).schedule
-        return fill_in_few_steps(predict, schedule, config.prediction, encoded, timesteps(steps), generator)
+        return fill_in_few_steps(predict, Schedule(), config.prediction, encoded, timesteps(steps), generator)
 
     return fill
 

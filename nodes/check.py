@@ -2,7 +2,7 @@
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core.inpainting.erasing import check_picture
@@ -13,9 +13,9 @@ from yoeo_core.entities import SURE
 
 from .boundary import image_from, mask_from, picture_from
 from .detector import detections, detector_input
-from .erase import show_on_node
 from .overlay import drawn
 from .schema import require_choice, schema
+from .telling import tell
 
 PRESETS = ("loss", "metric", "custom")
 
@@ -90,12 +90,13 @@ class EraseOnceSundryCheck(io.ComfyNode):
         picture = picture_from(image)
         check_picture(picture)
         hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
-        verdicts, overlays = [], []
+        verdicts, said, overlays = [], [], []
         for one, where, found in zip(picture, hole, detections(detector, picture), strict=True):
             verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)
             verdicts.append(verdict)
-            overlays.append(drawn(one.cpu(), where[0].cpu() > 0, verdict, sentence(verdict, where)))
-        return answer(verdicts, torch.stack(overlays), hole)
+            said.append(sentence(verdict, where))
+            overlays.append(drawn(one.cpu(), where[0].cpu() > 0, verdict, said[-1]))
+        return answer(verdicts, said, torch.stack(overlays))
 
 
 def judge(found: Detections, hole: Tensor, preset: str, ios: float, score: float) -> Verdict:
@@ -116,11 +117,8 @@ def sentence(verdict: Verdict, hole: Tensor) -> str:
     return f"Failed: {verdict.count} {noun} {verdict.area:.1%} of the hole (score {scores})."
 
 
-def answer(verdicts: list[Verdict], overlays: Tensor, hole: Tensor) -> io.NodeOutput:
+def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor) -> io.NodeOutput:
     """The node's outputs, and every verdict in words, on the node and in the history."""
-    said = [sentence(verdict, where) for verdict, where in zip(verdicts, hole, strict=True)]
-    text = said[0] if len(said) == 1 else " ".join(f"Picture {n}: {one}" for n, one in enumerate(said, 1))
-    show_on_node(text)
     sundries = torch.stack([verdict.sundry_mask[None].float() for verdict in verdicts])
     return io.NodeOutput(
         [verdict.passed for verdict in verdicts],
@@ -128,5 +126,5 @@ def answer(verdicts: list[Verdict], overlays: Tensor, hole: Tensor) -> io.NodeOu
         [verdict.area for verdict in verdicts],
         mask_from(sundries),
         image_from(overlays),
-        ui=ui.PreviewText(text),
+        ui=tell(said),
     )

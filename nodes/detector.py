@@ -15,6 +15,7 @@ from torch import Tensor
 from eradiff_core.inpainting.built_in import NANO_DETECTOR
 from yoeo_core.detector import Detections, SundryDetector, load_detector
 
+from .files import fingerprint, folders_with
 from .schema import schema
 
 Detector = io.Custom("ERASE_ONCE_DETECTOR")  # a ModelPatcher around a SundryDetector
@@ -65,9 +66,7 @@ class EraseOnceLoadDetector(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, detector: str) -> list[tuple[str, int, int]]:
-        path = detector_path(detector)
-        files = [path] if path.is_file() else sorted(path.rglob("*"))
-        return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        return fingerprint(detector_path(detector))
 
 
 def detector_input(optional: bool = False) -> io.Input:
@@ -90,9 +89,7 @@ def parents(name: str) -> list[str]:
 
 def detector_folders() -> dict[str, Path]:
     """Every Hugging Face folder under models/detection, linked ones too, by its name there."""
-    walks = [(root, os.walk(root, followlinks=True)) for root in folder_paths.get_folder_paths(FOLDER)]
-    found = [(root, folder) for root, walk in walks for folder, _, files in walk if "config.json" in files]
-    return {os.path.relpath(folder, root): Path(folder) for root, folder in found}
+    return folders_with("config.json", FOLDER)
 
 
 def detector_path(name: str) -> Path:

@@ -5,8 +5,7 @@ from time import perf_counter
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
-from comfy_api.v0_0_2 import io, ui
-from comfy_execution.utils import get_executing_context
+from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
@@ -19,6 +18,7 @@ from yoeo_core.judge import judge_by
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
 from .detector import detections, detector_input
 from .schema import attention_input, context_input, grow_input, schema
+from .telling import tell
 
 TRIES = 4
 
@@ -230,9 +230,8 @@ def what_comes_out() -> list[io.Output]:
 def answer(erased: Erased, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
     """The node's outputs, and one sentence about what was done, on the node and in the history."""
     text = what_happened(erased, steps, seconds) + (what_is_left(erased) if judged else "")
-    show_on_node(text)
     outputs = image_from(erased.image), mask_from(erased.changed), image_from(erased.candidates)
-    return io.NodeOutput(*outputs, ui=ui.PreviewText(text))
+    return io.NodeOutput(*outputs, ui=tell([text]))
 
 
 def what_happened(erased: Erased, steps: int, seconds: float) -> str:
@@ -251,12 +250,3 @@ def what_is_left(erased: Erased) -> str:
     bad = [left for left in erased.left if left > 0]
     verdict = f"{len(bad)} with something in {max(bad):.0%} of the hole" if bad else "all clean"
     return f" Sundry Check: {verdict}, after {max(erased.tries)} draw(s)."
-
-
-def show_on_node(text: str) -> None:
-    """Write a text under the node that is being run; the page shows a node's PreviewText nowhere but in the history."""
-    running = get_executing_context()
-    if running is not None:
-        from server import PromptServer  # the running server, there is none in a test
-
-        PromptServer.instance.send_progress_text(text, running.node_id)

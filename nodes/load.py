@@ -1,6 +1,5 @@
 """Load Erase Model: a checkpoint of ours or anybody's, as MODEL, VAE and CONDITIONING."""
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -10,6 +9,7 @@ from eradiff_core.inpainting.built_in import BUILT_IN, NANO
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
 
 from .boundary import conditioning_from
+from .files import fingerprint, folders_with
 from .model import build_model, build_vae, show_true_colours
 from .schema import schema
 
@@ -64,9 +64,7 @@ class EraseOnceLoadModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model: str, unet: str) -> list[tuple[str, int, int]]:
-        paths = [model_path(model), *([unet_path(unet)] if unet != NONE else [])]
-        files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
-        return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+        return fingerprint(model_path(model), *([unet_path(unet)] if unet != NONE else []))
 
 
 def model_names() -> list[str]:
@@ -76,9 +74,7 @@ def model_names() -> list[str]:
 
 def diffusers_folders() -> dict[str, Path]:
     """Every folder of models/diffusers that holds a pipeline, linked ones too, by its name there."""
-    walks = [(root, os.walk(root, followlinks=True)) for root in folder_paths.get_folder_paths("diffusers")]
-    found = [(root, folder) for root, walk in walks for folder, _, files in walk if "model_index.json" in files]
-    return {os.path.relpath(folder, root): Path(folder) for root, folder in found}
+    return folders_with("model_index.json", "diffusers")
 
 
 def model_path(name: str) -> Path:

@@ -2,7 +2,7 @@
 
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core.inpainting.erasing import check_picture
@@ -12,8 +12,8 @@ from yoeo_core.snapping import Snapped, snap
 
 from .boundary import mask_from, picture_from
 from .detector import detections, detector_input
-from .erase import show_on_node
 from .schema import schema
+from .telling import tell
 
 
 class EraseOnceSnapMask(io.ComfyNode):
@@ -64,11 +64,8 @@ class EraseOnceSnapMask(io.ComfyNode):
 
 def answer(snapped: list[Snapped], grow_px: int) -> io.NodeOutput:
     """The grown masks, and what became of every part, on the node and in the history."""
-    said = [sentence(one) for one in snapped]
-    text = said[0] if len(said) == 1 else " ".join(f"Picture {n}: {one}" for n, one in enumerate(said, 1))
-    show_on_node(text)
     masks = grow(torch.cat([one.mask for one in snapped]), grow_px)
-    return io.NodeOutput(mask_from(masks), ui=ui.PreviewText(text))
+    return io.NodeOutput(mask_from(masks), ui=tell([sentence(one) for one in snapped]))
 
 
 def sentence(snapped: Snapped) -> str:

@@ -169,7 +169,7 @@ def main(args: argparse.Namespace) -> None:
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
                 told = judged_terms(detector, answer, encoded["hole"], seen, alone)
-                told = {name: term for name, term in told.items() if name[:3].strip("_") not in args.without}
+                told = {name: term for name, term in told.items() if name.split("_")[0] not in args.without}
             pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes)
             accelerator.backward(pull)
 
