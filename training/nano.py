@@ -3,8 +3,8 @@
     python -m training.nano --images photos --validation photos_held_out --out runs/nano
     python -m training.nano --images photos --out runs/smoke --share 0.001                      # a few steps of each
 
-It starts from the nano's ordinary inpainting base.  About 2.5 hours on two CPU cores; started again with the same
-``--out``, it goes on where it was.
+It starts from the nano's ordinary inpainting base.  The parts took about two hours together; started again with
+the same ``--out``, it goes on where it was.
 """
 
 import argparse
