@@ -27,9 +27,9 @@ from eradiff_core import pipeline as eradiff
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.inpainting.masks import as_mask, grow
-from training.perceptual import perceptual_net
-from training.pictures import read_rgb, to_tensor
-from training.sheets import save_sheet
+from training.data.pictures import read_rgb, to_tensor
+from training.networks.perceptual import perceptual_net
+from training.running.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
 
 GROW_PX = 5

@@ -23,8 +23,8 @@ from benchmarks.against_classics import perceptual_in, psnr_in
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from eradiff_core.inpainting.engine import load_engine
 from eradiff_core.inpainting.masks import as_mask
-from training.perceptual import perceptual_net
-from training.pictures import list_pictures, read_rgb, to_tensor
+from training.data.pictures import list_pictures, read_rgb, to_tensor
+from training.networks.perceptual import perceptual_net
 from yoeo_core import pipeline as yoeo
 from yoeo_core.detector import load_detector
 from yoeo_core.judge import judge_by

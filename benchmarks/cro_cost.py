@@ -18,7 +18,7 @@ from eradiff_core.cro import cro_loss, draw_jump
 from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, noise_from
-from training.networks import load_networks
+from training.networks.bases import load_networks
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

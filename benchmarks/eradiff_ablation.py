@@ -22,11 +22,11 @@ from benchmarks.pasted_objects import CutoutScenes, score
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.synthesis import Ranges
 from training import train_eradiff
-from training.encoding import Encoded, Encoder
-from training.held_out_pairs import erase_pairs
-from training.optimisation import all_of
-from training.pairs import DrawnScenes, Pairs
-from training.perceptual import perceptual_net
+from training.data.encoding import Encoded, Encoder
+from training.data.pairs import DrawnScenes, Pairs
+from training.held_out.pairs import erase_pairs
+from training.networks.perceptual import perceptual_net
+from training.running.optimisation import all_of
 
 ARMS = {
     "plain": "--mixing none",  # as many steps of ordinary inpainting on the same pairs: what any fine-tuning would do

@@ -10,10 +10,10 @@ from torch.nn.functional import interpolate
 
 from eradiff_core.inpainting.shapes import Float
 from eradiff_core.synthesis import cut_out
-from training.held_out import hole_psnr
-from training.held_out_pairs import object_left
-from training.pairs import DrawnScenes, Scene
-from training.pictures import list_pictures, to_tensor
+from training.data.pairs import DrawnScenes, Scene
+from training.data.pictures import list_pictures, to_tensor
+from training.held_out.few_steps import hole_psnr
+from training.held_out.pairs import object_left
 
 GONE_BELOW = 0.25  # an object is called erased when less than this share of its signal is found in the hole
 CROP_PX = 96

@@ -25,8 +25,8 @@ from eradiff_core.inpainting.erasing import plan
 from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
-from training.pictures import read_rgb, to_tensor
-from training.sheets import save_sheet
+from training.data.pictures import read_rgb, to_tensor
+from training.running.sheets import save_sheet
 from yoeo_core.consistency import lcm, path
 
 SIDE = 256

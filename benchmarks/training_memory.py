@@ -20,7 +20,7 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 from eradiff_core.inpainting.architecture import SD15_INPAINT
 from eradiff_core.inpainting.empty_prompt import Prompt
 from eradiff_core.inpainting.engine import build_unet, build_vae, call_unet
-from training.distilling import middle_channels
+from training.running.distilling import middle_channels
 from yoeo_core.detector import SundryDetector
 from yoeo_core.discriminator import Discriminator, middle_features
 

@@ -22,13 +22,13 @@ from eradiff_core.inpainting.built_in import NANO_DETECTOR
 from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.schedule import Schedule
 from training import train_yoeo_stage2, train_yoeo_stage3
-from training.composites import Composites
-from training.distilling import Denoiser, taught
-from training.encoding import Encoded, Encoder
-from training.held_out import fill_in_few_steps, hole_psnr
-from training.networks import Networks, load_networks
-from training.optimisation import all_of
-from training.perceptual import perceptual_net
+from training.data.composites import Composites
+from training.data.encoding import Encoded, Encoder
+from training.held_out.few_steps import fill_in_few_steps, hole_psnr
+from training.networks.bases import Networks, load_networks
+from training.networks.perceptual import perceptual_net
+from training.running.distilling import Denoiser, taught
+from training.running.optimisation import all_of
 from yoeo_core.consistency import timesteps
 from yoeo_core.detector import SundryDetector, load_detector
 from yoeo_core.metrics import mars, msn, panoptic_merge

@@ -8,10 +8,10 @@ from scipy.linalg import sqrtm
 
 from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance, score
 from eradiff_core.synthesis import Ranges
-from training.held_out_pairs import object_left
-from training.optimisation import all_of
-from training.pairs import Pairs
-from training.perceptual import perceptual_net
+from training.data.pairs import Pairs
+from training.held_out.pairs import object_left
+from training.networks.perceptual import perceptual_net
+from training.running.optimisation import all_of
 
 
 @pytest.fixture(scope="module")

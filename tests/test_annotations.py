@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.annotations import add_arguments, annotations_of, coco_instances, coco_panoptic, open_images
-from training.reading import Unusable
+from training.data.annotations import add_arguments, annotations_of, coco_instances, coco_panoptic, open_images
+from training.data.reading import Unusable
 
 
 def write_json(path: Path, table: object) -> Path:

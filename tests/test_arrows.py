@@ -26,6 +26,12 @@ MAY_KNOW = {
     "benchmarks": {"benchmarks", "training", "workflows", "eradiff_core", "yoeo_core"},
     "tests": set(ROOMS) - {"nodes"},  # ComfyUI owns the name "nodes": ours are reached through the pack
 }
+INSIDE_TRAINING = {
+    "data": {"training.data"},
+    "networks": {"training.networks"},
+    "running": {"training.running", "training.data"},
+    "held_out": {"training.held_out", "training.data"},
+}
 DIFFUSERS = ("eradiff_core/inpainting/engine.py", "training/", "tests/", "benchmarks/")
 LIGHT = ("eradiff_core", "yoeo_core", "nodes")  # what a ComfyUI imports when it starts
 
@@ -76,6 +82,9 @@ def test_a_file_imports_only_what_its_room_may_know(path: Path):
             assert room == "nodes", f"only nodes may import {module}"
         if within(module, ("diffusers",)):
             assert name_of(path).startswith(DIFFUSERS), f"only {DIFFUSERS} may import {module}"
+    if room == "training" and path.parent.name in INSIDE_TRAINING:
+        known = INSIDE_TRAINING[path.parent.name]
+        assert all(within(module, known) for module in imports(tree) if within(module, ("training",)))
     if room in LIGHT:
         assert not any(within(module, ("transformers",)) for module in at_module_level(tree))
 

@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from training import prepare_entities
-from training.labelled import LabelledFolder
+from training.data.labelled import LabelledFolder
+from training.data.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
 from training.prepare_entities import from_detector, main, parse_args, scores_of
-from training.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
 from yoeo_core.detector import Detections, Preprocessing, SundryDetector, write_detector
 
 TINY = Mask2FormerConfig(

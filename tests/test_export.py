@@ -27,11 +27,11 @@ from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, writ
 from eradiff_core.inpainting.empty_prompt import TextEncoder, encode_empty_prompt, in_clip_names
 from eradiff_core.inpainting.engine import load_unet
 from eradiff_core.inpainting.ldm_keys import unet_layout
-from training import stock_loader, text_encoders
 from training.export_comfyui import main, parse_args
-from training.lora import lora_weights, merge_lora, write_lora
-from training.stock_loader import marks, require_stock
-from training.text_encoders import StockText, clip_shapes, for_stock, in_openclip_names, read_texts, texts_in
+from training.networks import stock_loader, text_encoders
+from training.networks.lora import lora_weights, merge_lora, write_lora
+from training.networks.stock_loader import marks, require_stock
+from training.networks.text_encoders import StockText, clip_shapes, for_stock, in_openclip_names, read_texts, texts_in
 
 TEXT = StockText("cond_stage_model.model.", True, 64, (3, 2))
 STOCK_TINY = VAEShape(kind="tiny")

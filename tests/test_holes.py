@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.composites import Composites
-from training.holes import (
+from training.data.composites import Composites
+from training.data.holes import (
     HOLES,
     MAX_COVERED,
     MAX_HOLE,

@@ -6,12 +6,12 @@ from torch.utils.data import Dataset
 from training_runs import draw_photographs
 
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
-from training.composites import Composites
-from training.distilling import Answer
-from training.encoding import Encoder
-from training.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
-from training.networks import load_networks
-from training.optimisation import all_of
+from training.data.composites import Composites
+from training.data.encoding import Encoder
+from training.networks.bases import load_networks
+from training.running.distilling import Answer
+from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.running.optimisation import all_of
 from yoeo_core.balance import capped
 from yoeo_core.detector import load_detector
 

@@ -13,7 +13,7 @@ from tiny import NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, tiny_checkpoin
 
 from eradiff_core.inpainting.architecture import ModelConfig, UNetShape
 from eradiff_core.inpainting.engine import build_unet, load_unet
-from training.lora import TARGETS, add_lora, base_weights, lora_weights, merge_lora, read_lora, write_lora
+from training.networks.lora import TARGETS, add_lora, base_weights, lora_weights, merge_lora, read_lora, write_lora
 
 SHAPES = {"nano": NANO, "like SD1.5": UNET_LIKE_SD15, "like SD2": UNET_LIKE_SD2}
 # Small weights of what Load Checkpoint takes for SD1.5: the first levels' real width, the real text's

@@ -12,13 +12,13 @@ from tiny_segmenters import save_mask2former, save_sam, save_segformer
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
 from training import train_eradiff
-from training.annotations import Instance
-from training.ledger import read_rows
-from training.mattes import list_with_mattes, name_refused, read_picture_and_matte
+from training.data.annotations import Instance
+from training.data.ledger import read_rows
+from training.data.mattes import list_with_mattes, name_refused, read_picture_and_matte
+from training.data.primary_object import Limits, border_share, primary_object
+from training.data.reading import Unusable
+from training.data.segmenters import largest_parts, load_segmenter
 from training.prepare_mattes import main, parse_args, soft_matte
-from training.primary_object import Limits, border_share, primary_object
-from training.reading import Unusable
-from training.segmenters import largest_parts, load_segmenter
 
 ROOT = Path(__file__).resolve().parent.parent
 WREN = ROOT / "assets" / "pictures" / "wren.jpg"

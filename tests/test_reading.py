@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.ledger import Ledger, read_rows
-from training.reading import Unusable, bounded_size, read_bounded, same_proportions
+from training.data.ledger import Ledger, read_rows
+from training.data.reading import Unusable, bounded_size, read_bounded, same_proportions
 
 ROOT = Path(__file__).resolve().parent.parent
 WREN = ROOT / "assets" / "pictures" / "wren.jpg"
@@ -89,7 +89,7 @@ def test_a_picture_over_pillows_limit_is_named(tmp_path: Path):
 def test_a_huge_jpeg_never_lies_in_memory_whole(tmp_path: Path):
     Image.new("RGB", (12000, 9000), "tan").save(tmp_path / "huge.jpg")
     program = (
-        "import resource, sys; from training.reading import read_bounded\n"
+        "import resource, sys; from training.data.reading import read_bounded\n"
         "unit = 1 if sys.platform == 'darwin' else 1024\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit\n"
         f"before = peak(); read_bounded({str(tmp_path / 'huge.jpg')!r}); print(peak() - before)"

@@ -27,7 +27,7 @@ from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise
 from training.export_comfyui import main, parse_args
-from training.lora import lora_weights, write_lora
+from training.networks.lora import lora_weights, write_lora
 from workflows.client import Client, with_mask
 from workflows.comfyui import Server
 

@@ -8,9 +8,9 @@ import pytest
 import webdataset
 from PIL import Image
 
-from training import shards
-from training.composites import Composites
-from training.shards import Shards, write_shards
+from training.data import shards
+from training.data.composites import Composites
+from training.data.shards import Shards, write_shards
 
 COUNT = 7
 

@@ -12,7 +12,7 @@ from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, Mode
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt
 from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
-from training.text_encoders import clip_shapes
+from training.networks.text_encoders import clip_shapes
 
 pytestmark = pytest.mark.full
 

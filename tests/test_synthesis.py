@@ -5,7 +5,7 @@ import torch
 
 from eradiff_core.inpainting.masks import components, grow
 from eradiff_core.synthesis import NoRoom, Pair, Ranges, cut_out, synthesise
-from training.pairs import DrawnScenes, Pairs
+from training.data.pairs import DrawnScenes, Pairs
 
 
 def disc(size: int, x: float, y: float, radius: float) -> torch.Tensor:

@@ -12,9 +12,9 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
 from training import train_detector
-from training.detector_look import found, masks_of, matches, outlined, recall_and_precision
-from training.detector_network import load_network, preprocessing_at
-from training.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
+from training.data.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
+from training.held_out.detections import found, masks_of, matches, outlined, recall_and_precision
+from training.networks.detector import load_network, preprocessing_at
 from training.train_detector import labels_of, main, parse_args
 from yoeo_core.detector import load_detector
 

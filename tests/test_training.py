@@ -10,9 +10,9 @@ from training_runs import draw_photographs, killed_at
 
 from eradiff_core.inpainting.checkpoint import read_checkpoint, write_checkpoint
 from training import train_vae, train_yoeo_stage1
-from training.encoding import PoolDraws
-from training.held_out import hole_psnr
-from training.optimisation import hole_importance, lr_factor
+from training.data.encoding import PoolDraws
+from training.held_out.few_steps import hole_psnr
+from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
 

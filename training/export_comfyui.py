@@ -19,9 +19,9 @@ from torch import Tensor
 from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from eradiff_core.inpainting.empty_prompt import encode_empty_prompt, text_weights
 from eradiff_core.inpainting.ldm_keys import unet_layout
-from training.lora import merge_lora, read_lora
-from training.stock_loader import marks, require_stock
-from training.text_encoders import for_stock, read_texts, texts_in
+from training.networks.lora import merge_lora, read_lora
+from training.networks.stock_loader import marks, require_stock
+from training.networks.text_encoders import for_stock, read_texts, texts_in
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 NO_TEXT = "none"

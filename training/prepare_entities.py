@@ -31,12 +31,12 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from eradiff_core.inpainting.shapes import Int
-from training.annotations import Annotations, add_arguments, annotations_of
-from training.labelled import MAP_ENDING
-from training.ledger import Ledger
-from training.pictures import list_pictures, to_tensor
-from training.reading import Unusable, read_bounded
-from training.thingness import Thingness, load_thingness, mean_over_entities, thing_names
+from training.data.annotations import Annotations, add_arguments, annotations_of
+from training.data.labelled import MAP_ENDING
+from training.data.ledger import Ledger
+from training.data.pictures import list_pictures, to_tensor
+from training.data.reading import Unusable, read_bounded
+from training.data.thingness import Thingness, load_thingness, mean_over_entities, thing_names
 from yoeo_core.detector import Detections, SundryDetector, load_detector
 from yoeo_core.metrics import panoptic_merge
 

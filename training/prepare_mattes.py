@@ -27,12 +27,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from training.annotations import Annotations, Instance, add_arguments, annotations_of
-from training.ledger import Ledger
-from training.mattes import DONE, LIST, REFUSED, Pair, namesakes, pairs_of
-from training.primary_object import Limits, primary_object
-from training.reading import LONGEST, Unusable, bounded_size, read_bounded
-from training.segmenters import Segmenter, load_segmenter
+from training.data.annotations import Annotations, Instance, add_arguments, annotations_of
+from training.data.ledger import Ledger
+from training.data.mattes import DONE, LIST, REFUSED, Pair, namesakes, pairs_of
+from training.data.primary_object import Limits, primary_object
+from training.data.reading import LONGEST, Unusable, bounded_size, read_bounded
+from training.data.segmenters import Segmenter, load_segmenter
 
 MODEL_LONGEST = 1333  # px: what the segmenters were trained on at most; SAM's masks of a larger picture fill a memory
 

@@ -25,14 +25,14 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from eradiff_core.inpainting.checkpoint import read_checkpoint
 from eradiff_core.inpainting.engine import load_vae
-from training.detector_look import masks_of, outline_sheet, recall_and_precision
-from training.detector_network import NANO_SIDE, load_network, preprocessing_at
-from training.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
-from training.encoding import Encoder
-from training.optimisation import all_of, averaged, lr_factor
-from training.randomness import sample_generator
-from training.resume import loader_of, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
+from training.data.encoding import Encoder
+from training.data.randomness import sample_generator
+from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
+from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
+from training.running.optimisation import all_of, averaged, lr_factor
+from training.running.resume import loader_of, resume, save_for_resume
+from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
 
 

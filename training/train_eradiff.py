@@ -28,15 +28,15 @@ from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, noise_from
 from eradiff_core.inpainting.self_attention import self_attention
 from eradiff_core.synthesis import Ranges
-from training.encoding import Encoded, Encoder, samples_of
-from training.held_out_pairs import look_along_path
-from training.lora import add_lora, lora_weights, write_lora
-from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
-from training.pairs import SCENES, Pairs
-from training.randomness import normal_like, sample_generator
-from training.resume import loader_of, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.pairs import SCENES, Pairs
+from training.data.randomness import normal_like, sample_generator
+from training.held_out.pairs import look_along_path
+from training.networks.bases import load_networks, save_networks
+from training.networks.lora import add_lora, lora_weights, write_lora
+from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.resume import loader_of, resume, save_for_resume
+from training.running.sheets import save_sheet
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

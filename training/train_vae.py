@@ -18,10 +18,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.passthrough import pass_through_
-from training.pictures import PictureViews, list_pictures, read_rgb, to_tensor
-from training.resume import remaining, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.pictures import PictureViews, list_pictures, read_rgb, to_tensor
+from training.networks.passthrough import pass_through_
+from training.running.resume import remaining, resume, save_for_resume
+from training.running.sheets import save_sheet
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -26,14 +26,14 @@ from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
-from training.composites import Composites
-from training.encoding import Encoded, Encoder, samples_of
-from training.held_out import look
-from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
-from training.randomness import sample_generator
-from training.resume import loader_of, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.composites import Composites
+from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.randomness import sample_generator
+from training.held_out.few_steps import look
+from training.networks.bases import load_networks, save_networks
+from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.resume import loader_of, resume, save_for_resume
+from training.running.sheets import save_sheet
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -23,16 +23,16 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from eradiff_core.inpainting.engine import call_unet
-from training.composites import Composites
-from training.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
-from training.encoding import Encoded, Encoder, samples_of
-from training.held_out import look
-from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
-from training.perceptual import DISTANCES, perceptual_net
-from training.randomness import sample_generator
-from training.resume import loader_of, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.composites import Composites
+from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.randomness import sample_generator
+from training.held_out.few_steps import look
+from training.networks.bases import load_networks, save_networks
+from training.networks.perceptual import DISTANCES, perceptual_net
+from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
+from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.resume import loader_of, resume, save_for_resume
+from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
 from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase
 

@@ -25,18 +25,18 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from eradiff_core.inpainting.engine import call_unet
-from training.composites import Composites
-from training.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
-from training.encoding import Encoded, Encoder, samples_of
-from training.held_out import look
-from training.held_out_sundries import look_for_sundries
-from training.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
-from training.networks import load_networks, save_networks
-from training.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
-from training.perceptual import DISTANCES, perceptual_net
-from training.randomness import sample_generator
-from training.resume import loader_of, resume, save_for_resume
-from training.sheets import save_sheet
+from training.data.composites import Composites
+from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.randomness import sample_generator
+from training.held_out.few_steps import look
+from training.held_out.sundries import look_for_sundries
+from training.networks.bases import load_networks, save_networks
+from training.networks.perceptual import DISTANCES, perceptual_net
+from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
+from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.resume import loader_of, resume, save_for_resume
+from training.running.sheets import save_sheet
 from yoeo_core.balance import SHARE
 from yoeo_core.detector import load_detector
 from yoeo_core.discriminator import Discriminator

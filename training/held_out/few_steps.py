@@ -8,7 +8,7 @@ from torch import Tensor
 from eradiff_core.inpainting.latents import masked_picture, unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from
 from eradiff_core.inpainting.shapes import Float
-from training.encoding import Encoder
+from training.data.encoding import Encoder
 from yoeo_core.consistency import timesteps
 
 Predict = Callable[[Tensor, Tensor], Tensor]  # (nine channels, timesteps [b]) -> the network's output

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eradiff_core.synthesis import NoRoom, Ranges, cut_out, synthesise
-from training.mattes import list_with_mattes, name_refused, read_picture_and_matte
-from training.pictures import jitter_colour, list_pictures, random_view, read_rgb, smooth_picture, to_tensor
-from training.randomness import sample_generator
-from training.reading import open_picture
-from training.shapes_drawn import random_thing
+from training.data.mattes import list_with_mattes, name_refused, read_picture_and_matte
+from training.data.pictures import jitter_colour, list_pictures, random_view, read_rgb, smooth_picture, to_tensor
+from training.data.randomness import sample_generator
+from training.data.reading import open_picture
+from training.data.shapes_drawn import random_thing
 
 Scene = tuple[Tensor, Tensor, Tensor]  # picture [3, s, s], what its object covers [1, s, s], the object [4, h, w]
 SMOOTH_EVERY = 10  # one drawn picture in so many is a plain surface

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.pictures import list_pictures, random_view, read_rgb
+from training.data.pictures import list_pictures, random_view, read_rgb
 
 MAP_ENDING = "_entities"
 THING_SCORE = 100 / 255  # YOEO: what is rather stuff (sky, grass) is no object to erase

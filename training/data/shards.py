@@ -1,6 +1,6 @@
 """Large sets of labelled pictures as WebDataset shards: plain .tar files of a thousand pictures or so.
 
-    python -m training.shards --images photos --out shards/photos --per-shard 1000
+    python -m training.data.shards --images photos --out shards/photos --per-shard 1000
     python -m training.train_yoeo_stage1 --images 'shards/photos-{000000..000011}.tar' ...
 
 A sample is KEY.jpg (or .png, .webp) with KEY.entities.png and KEY.entities.json where its entities are known, as the
@@ -24,8 +24,8 @@ from webdataset import ShardWriter
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import base_plus_ext
 
-from training.labelled import MAP_ENDING, Labelled, labelled
-from training.pictures import SUFFIXES, list_pictures
+from training.data.labelled import MAP_ENDING, Labelled, labelled
+from training.data.pictures import SUFFIXES, list_pictures
 
 PICTURE, MAP, FACTS = range(3)  # the files of a sample
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from training.ledger import read_rows
-from training.pictures import list_pictures
-from training.reading import BROKEN, LONGEST, Unusable, open_picture, read_bounded, same_proportions
+from training.data.ledger import read_rows
+from training.data.pictures import list_pictures
+from training.data.reading import BROKEN, LONGEST, Unusable, open_picture, read_bounded, same_proportions
 
 LIST = "mattes.csv"
 ENDING = "_matte"

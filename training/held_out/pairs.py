@@ -8,8 +8,8 @@ from eradiff_core.inpainting.engine import DiffusersEngine, Inputs
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.shapes import Float
 from eradiff_core.sampler import ddim, path
-from training.encoding import Encoded
-from training.held_out import hole_psnr
+from training.data.encoding import Encoded
+from training.held_out.few_steps import hole_psnr
 
 
 def erase_pairs(

@@ -10,8 +10,8 @@ from math import sqrt
 
 import numpy as np
 
-from training.annotations import Instance
-from training.reading import Unusable
+from training.data.annotations import Instance
+from training.data.reading import Unusable
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from training.composites import Composites
-from training.encoding import Encoder
-from training.pictures import random_view, to_tensor
-from training.shapes_drawn import closed_outline, coverage, random_thing
+from training.data.composites import Composites
+from training.data.encoding import Encoder
+from training.data.pictures import random_view, to_tensor
+from training.data.shapes_drawn import closed_outline, coverage, random_thing
 
 SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not asked for
 

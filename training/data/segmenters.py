@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from training.annotations import Instance
+from training.data.annotations import Instance
 
 PARTS = 8  # of a class that a semantic checkpoint finds, so many connected parts count as objects, the largest first
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from training.pictures import smooth_picture
+from training.data.pictures import smooth_picture
 
 OVERSAMPLING = 4
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.schedule import Schedule
 from eradiff_core.inpainting.shapes import Float
-from training.detector_look import masks_of, outlined
-from training.encoding import Encoder
-from training.held_out import Predict, fill_in_few_steps
+from training.data.encoding import Encoder
+from training.held_out.detections import masks_of, outlined
+from training.held_out.few_steps import Predict, fill_in_few_steps
 from yoeo_core.consistency import timesteps
 from yoeo_core.detector import SundryDetector
 from yoeo_core.metrics import mars, msn, panoptic_merge

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eradiff_core.inpainting.shapes import Float
-from training.distilling import Answer
-from training.randomness import sample_generator
+from training.data.randomness import sample_generator
+from training.running.distilling import Answer
 from yoeo_core.balance import Cap, capped
 from yoeo_core.coherence import coherence_loss
 from yoeo_core.detector import Detections, SundryDetector

@@ -16,8 +16,8 @@ from eradiff_core.inpainting.engine import call_unet
 from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
 from eradiff_core.inpainting.shapes import Float, Int
-from training.encoding import Encoded, Encoder
-from training.randomness import normal_like, sample_generator
+from training.data.encoding import Encoded, Encoder
+from training.data.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import (
     START_TIMESTEPS,

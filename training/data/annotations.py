@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.reading import BROKEN, Unusable, open_picture, same_proportions
+from training.data.reading import BROKEN, Unusable, open_picture, same_proportions
 
 OPEN_IMAGES_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 

@@ -1,6 +1,6 @@
 """Pictures with known entities, and a hole in each: what YOEO's stages train on.
 
-A picture whose entities are known (``training.labelled``: a map beside it or in its shard) brings its
+A picture whose entities are known (``training.data.labelled``: a map beside it or in its shard) brings its
 own; into any other picture up to four drawn or cut-out things are pasted, whose outlines are known.
 Sample number ``i`` is a pure function of (seed, i).
 """
@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.holes import HOLES, large_entities
-from training.labelled import LabelledFolder
-from training.pictures import random_view, smooth_picture, to_tensor
-from training.shapes_drawn import random_shape, random_thing
-from training.shards import Shards
+from training.data.holes import HOLES, large_entities
+from training.data.labelled import LabelledFolder
+from training.data.pictures import random_view, smooth_picture, to_tensor
+from training.data.shapes_drawn import random_shape, random_thing
+from training.data.shards import Shards
 
 MOST_VIEWS = 100  # in a row that have no entity for a D2 hole: then the folder is the wrong one
 

@@ -1,0 +1,1 @@
+"""How a network does on pictures that it has never seen."""

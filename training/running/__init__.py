@@ -1,0 +1,1 @@
+"""What the runs share: their steps, their flags, stopping and going on."""
