@@ -10,6 +10,7 @@ import pytest
 
 from workflows.comfyui import Server, lay_out, serving
 
+pytest_plugins = ("checkpoint_files",)  # its fixtures serve the four files about checkpoints
 ROOT = Path(__file__).resolve().parent.parent
 
 
