@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import torch
+from in_comfyui import load_pack, nodes
 
 from workflows.comfyui import Server, lay_out, serving
 
@@ -30,3 +32,12 @@ def server(comfyui: Path) -> Iterator[Server]:
         base = lay_out(Path(folder), ROOT)
         with serving(comfyui, Path(sys.executable), base, "--cpu", "--preview-method", "latent2rgb") as running:
             yield running
+
+
+@pytest.fixture(scope="module")
+def in_comfyui(comfyui: Path) -> Iterator[None]:
+    """The pack loaded in this process, and the mode in which ComfyUI calls nodes."""
+    load_pack(comfyui)
+    nodes()
+    with torch.inference_mode():
+        yield

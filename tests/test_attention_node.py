@@ -5,21 +5,15 @@ import re
 
 import pytest
 import torch
-from in_comfyui import comfy, load_pack, nodes, room
+from in_comfyui import comfy, nodes, room
 from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
 
 from eradiff_core.attention import attend
 from eradiff_core.inpainting.masks import to_tokens
 
+pytestmark = pytest.mark.usefixtures("in_comfyui")
+
 LATENT = (8, 12)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_comfyui(comfyui):
-    load_pack(comfyui)
-    nodes()
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from in_comfyui import comfy, load_pack, nodes, room
+from in_comfyui import comfy, room
 from tiny import KL, NANO, TINY, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
@@ -14,6 +14,8 @@ from eradiff_core.inpainting.ldm_keys import unet_layout
 from eradiff_core.sampler import ddim
 from yoeo_core import pipeline as yoeo
 
+pytestmark = pytest.mark.usefixtures("in_comfyui")
+
 CONFIGS = {
     "nano": tiny_config(NANO, TINY, "v_prediction"),
     "like SD1.5": tiny_config(UNET_LIKE_SD15, KL),
@@ -21,14 +23,6 @@ CONFIGS = {
     "like SDXL": tiny_config(UNET_LIKE_SDXL, KL),
 }
 SIGMAS = torch.tensor([14.6146, 4.0, 1.0, 0.0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def in_comfyui(comfyui):
-    load_pack(comfyui)
-    nodes()
-    with torch.inference_mode():
-        yield
 
 
 class Listening:

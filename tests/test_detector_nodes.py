@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from in_comfyui import comfy, load_pack, nodes, room
+from in_comfyui import comfy, nodes, room
 from safetensors.torch import save_file
 from tiny import tiny_detector
 
@@ -19,14 +19,6 @@ BUILT_IN = "nano detector (built in)"
 CUSTOM = {"ios": 0.5, "score": 0.3}
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")
-
-
-@pytest.fixture(scope="module")
-def in_comfyui(comfyui):
-    load_pack(comfyui)
-    nodes()
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")

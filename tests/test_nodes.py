@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from in_comfyui import comfy, load_pack, nodes, room
+from in_comfyui import comfy, nodes, room
 from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
 from eradiff_core.inpainting.checkpoint import write_checkpoint
@@ -40,14 +40,6 @@ ERASERS = {"EraseOnceYOEO": {"steps": 2}, "EraseOnceEraDiff": {"steps": 2, "stre
 SETTINGS = {"seed": 1, "grow": 3, "context": 0.5, "resolution": 0}
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")
-
-
-@pytest.fixture(scope="module")
-def in_comfyui(comfyui):
-    load_pack(comfyui)
-    nodes()
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")
