@@ -42,6 +42,10 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(tree: ast.AST) -> list[str]:
     """Absolute imports anywhere below a syntax node, each as ``module`` or ``module.name``."""
     found = []
@@ -74,7 +78,7 @@ def within(module: str, packages: set[str] | tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_file_imports_only_what_its_room_may_know(path: Path):
-    tree, room = ast.parse(path.read_text()), path.relative_to(ROOT).parts[0]
+    tree, room = tree_of(path), path.relative_to(ROOT).parts[0]
     for module in imports(tree):
         if within(module, ROOMS):
             assert within(module, MAY_KNOW[room]), f"{room} must not import {module}"
@@ -92,7 +96,7 @@ def test_a_file_imports_only_what_its_room_may_know(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_relative_imports_stay_inside_their_package(path: Path):
     depth = len(path.relative_to(ROOT).parts) - 1
-    levels = [node.level for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    levels = [node.level for node in ast.walk(tree_of(path)) if isinstance(node, ast.ImportFrom)]
     assert all(level <= depth for level in levels), "a relative import that climbs out works in ComfyUI only"
 
 

@@ -10,6 +10,11 @@ from shutil import copytree
 from subprocess import run
 
 import pytest
+from test_arrows import COMFY
+from test_server import NODES
+
+from benchmarks.start_up import HEAVY
+from benchmarks.start_up import load as load_in_comfyui
 
 ROOT = Path(__file__).resolve().parent.parent
 LOAD = """
@@ -51,6 +56,14 @@ def test_importing_the_pack_is_light_and_registers_the_cores(tmp_path: Path):
     assert not {"torch", "numpy", "diffusers", "transformers", "nodes"} & set(loaded["modules"])
 
 
+def test_comfyui_loads_the_nodes_and_they_bring_nothing_but_the_cores(comfyui: Path):
+    loaded = load_in_comfyui(comfyui, ROOT, barred=HEAVY)
+    assert loaded["loaded"] and set(loaded["nodes"]) == NODES
+    ours = str(ROOT).replace(".", "_x_")  # how ComfyUI names a pack's modules
+    brought = {name.split(".")[0] for name in loaded["brought"] if not name.startswith(ours)}
+    assert brought - sys.stdlib_module_names - set(COMFY) == {"eradiff_core", "yoeo_core"}
+
+
 def test_the_pack_loads_again_from_the_same_place():
     import eradiff_core
 
@@ -77,8 +90,3 @@ def test_extras_are_installed_by_the_scripts():
     pinned = {re.split(r"[^\w.-]", line)[0] for line in (ROOT / PINS).read_text().splitlines()} - {"", "#"}
     extras = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1].split("\n[")[0]
     assert {re.split(r"[^\w.-]", name)[0] for name in re.findall(r'"([^"]+)"', extras)} == pinned
-
-
-def test_the_pack_never_asks_for_torch():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    assert [line for line in lines if line.split("#")[0].strip().startswith("torch")] == []
