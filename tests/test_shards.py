@@ -8,9 +8,10 @@ import pytest
 import webdataset
 from PIL import Image
 
-from training.data import shards
+from training import prepare_shards
 from training.data.composites import Composites
-from training.data.shards import Shards, write_shards
+from training.data.shards import Shards
+from training.prepare_shards import write_shards
 
 COUNT = 7
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pattern(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("shards") / "set"
-    shards.main(shards.parse_args(["--images", str(folder), "--out", str(out), "--per-shard", "3"]))
+    prepare_shards.main(prepare_shards.parse_args(["--images", str(folder), "--out", str(out), "--per-shard", "3"]))
     return f"{out}-{{000000..000002}}.tar"
 
 

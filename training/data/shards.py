@@ -1,15 +1,11 @@
 """Large sets of labelled pictures as WebDataset shards: plain .tar files of a thousand pictures or so.
 
-    python -m training.data.shards --images photos --out shards/photos --per-shard 1000
-    python -m training.train_yoeo_stage1 --images 'shards/photos-{000000..000011}.tar' ...
-
 A sample is KEY.jpg (or .png, .webp) with KEY.entities.png and KEY.entities.json where its entities are known, as the
-``webdataset`` library reads and writes them.  Training reads shards on a disk: a stream visits them in an order that
-depends on (seed, epoch) alone, and the pictures of a shard likewise, so that sample ``i`` is always the same one, a
-resumed run goes on where it was, and neighbours in a batch lie in one file.
+``webdataset`` library reads and writes them (``training.prepare_shards``).  Training reads shards on a disk: a stream
+visits them in an order that depends on (seed, epoch) alone, and the pictures of a shard likewise, so that sample ``i``
+is always the same one, a resumed run goes on where it was, and neighbours in a batch lie in one file.
 """
 
-import argparse
 import io
 import json
 import tarfile
@@ -20,12 +16,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
-from webdataset import ShardWriter
 from webdataset.shardlists import expand_urls
 from webdataset.tariterators import base_plus_ext
 
-from training.data.labelled import MAP_ENDING, Labelled, labelled
-from training.data.pictures import SUFFIXES, list_pictures
+from training.data.labelled import Labelled, labelled
+from training.data.pictures import SUFFIXES
 
 PICTURE, MAP, FACTS = range(3)  # the files of a sample
 
@@ -91,34 +86,3 @@ def list_samples(path: Path) -> np.ndarray:
                 places[endings[ending.lower()]] = member.offset_data, member.size
     kept = [places for places in samples.values() if places[PICTURE, 1]]
     return np.stack(kept) if kept else np.zeros((0, 3, 2), dtype=np.int64)
-
-
-def write_shards(images: str | Path, out: str | Path, per_shard: int) -> int:
-    """Write a prepared folder as ``OUT-000000.tar`` and so on, its files as they are; gives the number of pictures."""
-    paths = list_pictures(images)
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(f"{out}-%06d.tar", maxcount=per_shard, maxsize=2**40, verbose=0, encoder=False) as writer:
-        for number, path in enumerate(tqdm(paths, desc="writing")):
-            sample = {"__key__": f"{number:09d}", path.suffix[1:].lower(): path.read_bytes()}
-            for kind in ("png", "json"):
-                beside = path.with_name(f"{path.stem}{MAP_ENDING}.{kind}")
-                if beside.exists():
-                    sample[f"entities.{kind}"] = beside.read_bytes()
-            writer.write(sample)
-    return len(paths)
-
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", required=True, help="folder, prepared by training.prepare_entities")
-    parser.add_argument("--out", required=True, help="path and first part of the name of the shards")
-    parser.add_argument("--per-shard", type=int, default=1000, help="pictures a shard (%(default)s)")
-    return parser.parse_args(argv)
-
-
-def main(args: argparse.Namespace) -> None:
-    print(f"wrote {write_shards(args.images, args.out, args.per_shard)} pictures to {args.out}-*.tar")
-
-
-if __name__ == "__main__":
-    main(parse_args())
