@@ -71,7 +71,7 @@ def sundry_segments(
     """
     in_hole = segments[hole > 0]
     area = segments.flatten().bincount()
-    shared = in_hole.bincount(minlength=len(area)).double()
+    shared = in_hole.bincount(minlength=len(area)).float()  # exact up to 2**24 pixels; Apple's GPUs have no double
     covered = shared / max(1, in_hole.numel())
     sundry = (shared / area.clamp_min(1) > inside) & (covered > share)
     sundry[0] = False
