@@ -26,6 +26,8 @@ def register_core(name: str) -> None:
     spec.loader.exec_module(sys.modules[name])
 
 
+WEB_DIRECTORY = "web"  # the help pages; ComfyUI serves them under this folder's name
+
 for core in ("eradiff_core", "yoeo_core"):
     register_core(core)
 

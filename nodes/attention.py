@@ -30,7 +30,8 @@ class EraseOnceSRA(io.ComfyNode):
                     "model", tooltip="Any UNet: SD1.5, SD2, SDXL and their inpainting kin. It stays as it is."
                 ),
                 io.Mask.Input(
-                    "mask", tooltip="White where the hole is, in the picture's aspect; one mask or one a picture."
+                    "mask",
+                    tooltip="White where the hole is, in the picture's aspect: one mask for all pictures or one each.",
                 ),
                 attention_input("mode"),
                 io.Combo.Input(
@@ -41,6 +42,7 @@ class EraseOnceSRA(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "start_percent",
+                    display_name="start percent",
                     default=0.0,
                     min=0.0,
                     max=1.0,
@@ -49,6 +51,7 @@ class EraseOnceSRA(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "end_percent",
+                    display_name="end percent",
                     default=1.0,
                     min=0.0,
                     max=1.0,

@@ -48,11 +48,12 @@ class EraseOnceSundryCheck(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "ios",
+                    display_name="IoS",
                     default=IOS,
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How much of an entity must lie in the hole; read only where preset is custom.",
+                    tooltip="The share of an entity that must lie in the hole; read only where preset is custom.",
                 ),
                 io.Float.Input(
                     "score",

@@ -46,7 +46,7 @@ class EraseOnceCrop(io.ComfyNode):
                     min=64,
                     max=2048,
                     step=64,
-                    tooltip="Side in pixels of the square that the model works on; the window has about its area.",
+                    tooltip="Side in pixels of the square that the model works on; the crop has at most its area.",
                 ),
             ],
             outputs=[

@@ -56,7 +56,9 @@ class EraseOnceLoadDetector(io.ComfyNode):
                 ),
             ],
             outputs=[
-                Detector.Output(display_name="detector", tooltip="For Sundry Check and Snap Mask to Entity."),
+                Detector.Output(
+                    display_name="detector", tooltip="For Sundry Check, Snap Mask to Entity and the Erase nodes."
+                ),
             ],
         )
 

@@ -151,13 +151,15 @@ def what_to_erase() -> list[io.Input]:
         ),
         io.Vae.Input("vae", tooltip="The autoencoder that belongs to the model."),
         io.Conditioning.Input(
-            "conditioning", tooltip="The prompt; Load Erase Model gives the empty one, which erases best."
+            "conditioning", tooltip="The prompt; both methods are made for the empty one, which Load Erase Model gives."
         ),
         io.Image.Input(
             "image", tooltip="The pictures, RGB. Pixels outside the grown mask come back exactly as they are."
         ),
         io.Mask.Input(
-            "mask", tooltip="White where to erase: one mask for all pictures or one each. Cover the shadow too."
+            "mask",
+            tooltip="White where to erase: one mask for all pictures, one each, or several for a single picture, each "
+            "an object of its own. Cover the shadow too.",
         ),
     ]
 
@@ -195,17 +197,23 @@ def best_of_several() -> list[io.Input]:
             default=1,
             min=1,
             max=MOST_CANDIDATES,
-            tooltip="Fills drawn in one batch, of which the best is taken: the one with the least left in the hole, "
-            "as the detector sees it, then the one that fits its surroundings best.",
+            tooltip="Fills drawn in one batch, of which the best is taken: with a detector the one with the least left "
+            "in the hole; among equals, or without a detector, the one that fits its surroundings best.",
         ),
         io.Boolean.Input(
             "until_clean",
+            display_name="until clean",
             optional=True,
             default=False,
-            tooltip="Draw again while the detector finds something in the hole.",
+            tooltip="Draw again while the detector, which this needs, finds something in the hole.",
         ),
         io.Int.Input(
-            "tries", optional=True, default=TRIES, min=1, max=32, tooltip="How often at most, with until_clean."
+            "tries",
+            optional=True,
+            default=TRIES,
+            min=1,
+            max=32,
+            tooltip="How often to draw at most; read only with until clean.",
         ),
         detector_input(optional=True),
     ]

@@ -31,7 +31,8 @@ def grow_input() -> io.Int.Input:
         default=5,
         min=0,
         max=64,
-        tooltip="Pixels, for a crop of 512, by which the mask is widened and over which the seam is blended.",
+        tooltip="Pixels, in a crop of up to 512, by which the mask is widened and over which the seam is blended; in a "
+        "larger crop in proportion.",
     )
 
 
@@ -42,7 +43,7 @@ def context_input() -> io.Float.Input:
         min=0.0,
         max=4.0,
         step=0.05,
-        tooltip="How much of the surroundings to look at on each side, as a fraction of the hole.",
+        tooltip="How much of the surroundings to look at on each side, as a fraction of the hole's size.",
     )
 
 

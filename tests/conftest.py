@@ -11,6 +11,7 @@ import torch
 from in_comfyui import load_pack, nodes
 
 from workflows.comfyui import Server, lay_out, serving
+from workflows.describe import ask
 
 pytest_plugins = ("checkpoint_files",)  # its fixtures serve the four files about checkpoints
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,3 +42,9 @@ def in_comfyui(comfyui: Path) -> Iterator[None]:
     nodes()
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(scope="session")
+def object_info(server: Server) -> dict:
+    """Every node type that the server knows, by its id."""
+    return ask(server.address)
