@@ -137,7 +137,8 @@ def in_parts(function, batch: dict[str, Tensor], size: int = 16) -> dict[str, Te
     parts = [{key: values[i : i + size] for key, values in batch.items()} for i in range(0, count, size)]
     with torch.autocast("cpu", torch.bfloat16):
         made = [function(part) for part in parts]
-    return {key: torch.cat([part[key] for part in made]).float() for key in made[0]}
+    joined = {key: torch.cat([part[key] for part in made]) for key in made[0]}
+    return {key: value.float() if value.is_floating_point() else value for key, value in joined.items()}
 
 
 def segments_of(judge: SundryDetector, image: Tensor) -> dict[str, Tensor]:
