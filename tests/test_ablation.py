@@ -1,4 +1,4 @@
-"""The measures of EraDiff's ablation, on pictures whose answer is known."""
+"""The measures of both ablations, on pictures whose answer is known."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,13 @@ import torch
 from PIL import Image
 from scipy.linalg import sqrtm
 
+from benchmarks import yoeo_ablation
 from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance, score
+from eradiff_core.inpainting.built_in import ASSETS
 from eradiff_core.synthesis import Ranges
 from training.data.pairs import Pairs
 from training.held_out.pairs import object_left
+from training.networks.bases import load_networks
 from training.networks.perceptual import perceptual_net
 from training.running.optimisation import all_of
 
@@ -61,3 +64,16 @@ def test_crops_show_the_hole_and_a_quarter_more():
     crop = box_crops(mask.expand(1, 3, 100, 100), mask)
     assert float(crop.mean()) == pytest.approx((20 / 25) ** 2, abs=0.06)
     assert box_crops(image, mask).shape == (1, 3, 96, 96)
+
+
+def test_yoeos_scores_know_the_truth_and_see_what_stands_in_the_hole(tmp_path):
+    with Image.open(ASSETS / "pictures" / "wren.jpg") as photo:
+        photo.save(tmp_path / "wren.png")
+    folder = str(tmp_path)
+    args = yoeo_ablation.parse_args(["--images", folder, "--validation", folder, "--out", folder, "--pictures", "4"])
+    bench = yoeo_ablation.Bench(args, load_networks(args.teacher, vae=None))
+    truth = bench.score(lambda encoded, generator: encoded["latent"], seed=0)
+    grey = bench.score(lambda encoded, generator: torch.zeros_like(encoded["latent"]), seed=0)
+    assert truth["psnr"] > grey["psnr"] + 5 and truth["lpips"] < grey["lpips"]
+    assert truth["local_fd_x1000"] < grey["local_fd_x1000"]
+    assert truth["msn"] > 0 and truth["mars"] > 0  # the unpaired set's holes are where things stand
