@@ -1,0 +1,64 @@
+"""Finding a node, reading its help, and seeing what went wrong on it."""
+
+from pathlib import Path
+
+import pytest
+from graph_page import GraphPage
+
+pytestmark = pytest.mark.browser
+
+HELP = Path(__file__).resolve().parent.parent.parent / "web" / "docs"
+
+
+def test_search_finds_every_node_of_ours_by_erase(graph_page: GraphPage):
+    graph_page.new_graph()
+    ours = [info["display_name"] for info in our_nodes(graph_page).values()]
+    found = graph_page.search("erase")
+    assert len(ours) == 10
+    assert set(ours) <= set(found)
+
+
+def test_search_finds_a_blueprint_by_remove_object(graph_page: GraphPage):
+    graph_page.new_graph()
+    assert "Remove Object Until Clean" in graph_page.search("remove object")
+
+
+def test_search_finds_the_erasers_in_the_category_of_inpainting(graph_page: GraphPage):
+    graph_page.new_graph()
+    found = graph_page.search("", category="inpaint/erase")
+    assert {"Erase (YOEO)", "Erase (EraDiff)"} <= set(found)
+
+
+def test_an_error_shows_on_its_node(graph_page: GraphPage, photo: Path):
+    graph_page.open_template("erase_yoeo")
+    load, erase = graph_page.node("LoadImage"), graph_page.node("EraseOnceYOEO")
+    load.upload(photo)
+    erase.switch_on("until_clean")
+    assert graph_page.run()["status"]["status_str"] == "error"
+    graph_page.page.get_by_text("until_clean needs a detector that says when it is clean, got none").wait_for()
+    graph_page.screenshot("error_dialog")
+    graph_page.page.keyboard.press("Escape")
+    graph_page.dialog.wait_for(state="hidden")
+    assert erase.has_error() and not load.has_error()
+
+
+def test_help_opens_for_every_node(graph_page: GraphPage):
+    graph_page.new_graph()
+    for name in our_nodes(graph_page):
+        node = graph_page.add(name)
+        node.select().get_by_test_id("info-button").click()
+        shown = graph_page.page.locator(".node-help-content")
+        shown.get_by_text(first_sentence(name)).wait_for()
+        graph_page.screenshot(f"help_{name}")
+        node.delete()
+
+
+def our_nodes(graph_page: GraphPage) -> dict[str, dict]:
+    """What the server says of each of the pack's nodes."""
+    known = graph_page.get("/object_info").json()
+    return {name: info for name, info in known.items() if name.startswith("EraseOnce")}
+
+
+def first_sentence(name: str) -> str:
+    """What a node's help page begins with, under its heading."""
+    return (HELP / f"{name}.md").read_text().splitlines()[2]

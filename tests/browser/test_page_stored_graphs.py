@@ -1,0 +1,48 @@
+"""Graphs that people have: in the pictures they saved, and in files from before the nodes grew."""
+
+import json
+from pathlib import Path
+
+import pytest
+from graph_page import GraphPage
+
+pytestmark = pytest.mark.browser
+
+TESTS = Path(__file__).resolve().parent.parent
+STORED = sorted((TESTS / "stored_graphs").glob("*.json"))
+
+
+def test_a_saved_picture_dropped_on_an_empty_canvas_brings_its_graph_back(graph_page: GraphPage, photo: Path):
+    graph_page.open_template("erase_yoeo")
+    load, erase, save = (graph_page.node(name) for name in ("LoadImage", "EraseOnceYOEO", "SaveImage"))
+    erase.set_number("grow", 7)
+    load.upload(photo)
+    (image,) = graph_page.run()["outputs"][str(save.id)]["images"]
+    before = kept(graph_page)
+    graph_page.new_graph()
+    graph_page.drop(graph_page.get("/view", **image).body(), image["filename"], "image/png", nodes=len(before))
+    assert kept(graph_page) == before
+
+
+def kept(graph_page: GraphPage) -> dict[int, tuple[str, dict]]:
+    """What a graph must keep of every node: its type and widget values, but not the page's own picture widget."""
+    return {
+        id: (node["type"], {name: value for name, value in node["widgets"].items() if not name.startswith("$$")})
+        for id, node in graph_page.nodes().items()
+    }
+
+
+def test_graphs_of_earlier_versions_open_with_their_values(graph_page: GraphPage):
+    for path in STORED:
+        stored_nodes = json.loads(path.read_text())["nodes"]
+        graph_page.new_graph()
+        graph_page.drop(path.read_bytes(), path.name, "application/json", nodes=len(stored_nodes))
+        nodes = graph_page.nodes()
+        assert graph_page.unknown_types() == []
+        graph_page.fit_view()
+        assert graph_page.misses() == []
+        for stored in stored_nodes:
+            opened = nodes[stored["id"]]
+            assert opened["type"] == stored["type"]
+            values = list(opened["widgets"].values())[: len(stored["widgets_values"])]
+            assert values == stored["widgets_values"], f"{path.stem}: {stored['type']}"
