@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from workflows.client import Client, saved_pictures, with_mask
 from workflows.comfyui import lay_out, serving
@@ -30,7 +30,7 @@ SHOWN = {  # a photograph, and the part of it that is shown: left, top, right, b
     "erase_check_retry": ("rocket", (227, 5, 437, 425)),
     "many_objects": ("satellite", (295, 60, 475, 420)),
     "crop_stitch_second_pass": ("wren", (226, 0, 442, 432)),
-    "sra_stock_sampler": ("wren", (236, 20, 396, 340)),
+    "sra_stock_sampler": ("satellite", (295, 60, 475, 420)),
 }
 WHOLE = {"sra_stock_sampler": (192, 384)}  # shows the model the whole picture: only the part, at the nano's size
 
@@ -71,6 +71,7 @@ def prepared(name: str, folder: Path) -> tuple[Path, tuple[int, int, int, int]]:
     picture, mask = (Image.open(PICTURES / file) for file in (f"{photo}.jpg", f"{photo}_mask.png"))
     if name in WHOLE:
         picture, mask = (one.crop(part).resize(WHOLE[name]) for one in (picture, mask))
+        mask = mask.filter(ImageFilter.MaxFilter(15))  # as one paints it: no node of this graph widens it
         part = (0, 0, *WHOLE[name])
     picture.save(folder / "picture.png")
     mask.save(folder / "mask.png")
