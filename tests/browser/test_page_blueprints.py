@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 pytestmark = pytest.mark.browser
 
 FEW = {  # the widgets that each blueprint shows
-    "Erase Object": ["model", "grow", "seed"],
+    "Erase Object by Inpainting": ["model", "grow", "seed"],
     "Remove Object Until Clean": ["model", "detector", "candidates", "tries", "grow", "seed"],
 }
 
