@@ -13,6 +13,7 @@ __all__ = ["CANVAS", "NODES_2", "GraphPage"]
 PACK = "erase-once"
 RUN_SECONDS = 120
 EMPTY_SPOT = (800, 960)  # in the window, where no example graph reaches
+BESIDE = (500, 900)  # as empty, even with a node placed at the empty spot
 SETTINGS = {
     "Comfy.TutorialCompleted": True,  # or the first visit begins with the template browser
     "Comfy.Minimap.Visible": False,
@@ -24,9 +25,9 @@ NODES = """() => Object.fromEntries(app.graph._nodes.map(node => [node.id, {
 }]))"""
 UNKNOWN = """() => app.graph._nodes.map(node => node.type)
     .filter(type => !LiteGraph.registered_node_types[type])"""
-ADD = """type => {
+ADD = """([type, left]) => {
     const node = LiteGraph.createNode(type), {scale, offset} = app.canvas.ds
-    node.pos = [700 / scale - offset[0], 250 / scale - offset[1]]
+    node.pos = [left / scale - offset[0], 250 / scale - offset[1]]
     return app.graph.add(node).id
 }"""
 CONNECT = """([origin, output, target, name]) =>
@@ -108,9 +109,9 @@ class GraphPage:
         (found,) = [id for id, node in self.nodes().items() if node["type"] == node_type]
         return GraphNode(self.page, self.renderer, found)
 
-    def add(self, node_type: str) -> GraphNode:
-        """Adds a node in the upper middle of the window."""
-        return GraphNode(self.page, self.renderer, self.page.evaluate(ADD, node_type))
+    def add(self, node_type: str, left: int = 700) -> GraphNode:
+        """Adds a node in the upper part of the window, so many pixels from its left side."""
+        return GraphNode(self.page, self.renderer, self.page.evaluate(ADD, [node_type, left]))
 
     def unknown_types(self) -> list[str]:
         """The types of the nodes that the page does not know."""
@@ -153,6 +154,7 @@ class GraphPage:
         self.page.keyboard.type(name)
         names.filter(has_text=name).first.click()
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(before))
+        self.page.wait_for_function(BARE, arg=BESIDE)  # the box takes clicks until it has faded
         (placed,) = set(self.nodes()) - before
         return GraphNode(self.page, self.renderer, placed)
 

@@ -19,7 +19,8 @@ FEW = {  # the widgets that each blueprint shows
 @pytest.mark.parametrize("name", FEW)
 def test_a_blueprint_is_found_shows_few_widgets_and_erases(graph_page: GraphPage, photo: Path, name: str):
     graph_page.new_graph()
-    load, save, eraser = graph_page.add("LoadImage"), graph_page.add("SaveImage"), graph_page.place(name)
+    load, save = graph_page.add("LoadImage", left=200), graph_page.add("SaveImage", left=1100)
+    eraser = graph_page.place(name)
     assert [label.split(": ")[-1] for label in graph_page.nodes()[eraser.id]["widgets"]] == FEW[name]
     load.upload(with_mask_in_alpha(photo))
     for output, entry in enumerate(("image", "mask")):
