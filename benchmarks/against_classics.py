@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from patchmatch import patch_match
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
@@ -70,31 +70,6 @@ def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> di
         "ours, EraDiff 12 steps, SRA": lambda image, mask: path(image, mask).image,
         "ours, EraDiff 12 steps, plain": lambda image, mask: path(image, mask, attention="off").image,
     }
-
-
-def psnr_in(mask: Tensor, result: Tensor, truth: Tensor) -> float:
-    """PSNR in dB over the pixels of the mask."""
-    error = (result - truth).square()[mask.expand_as(truth) > 0].mean()
-    return float(-10 * error.log10())
-
-
-def box_of(mask: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the mask's box and a quarter of it more on each side."""
-    sides = []
-    for dim in (1, 0):
-        places = mask[0, 0].any(dim).nonzero()[:, 0]
-        first, last = int(places[0]), int(places[-1]) + 1
-        more = (last - first) // 4
-        sides.append(slice(max(0, first - more), last + more))
-    return sides[0], sides[1]
-
-
-@torch.no_grad()
-def perceptual_in(distance: torch.nn.Module, mask: Tensor, result: Tensor, truth: Tensor) -> float:
-    """A perceptual distance of two pictures around the mask."""
-    rows, columns = box_of(mask)
-    crops = [interpolate(x[..., rows, columns], (256, 256), mode="bilinear", antialias=True) for x in (result, truth)]
-    return float(distance(*[2 * crop - 1 for crop in crops]))
 
 
 def read_pair(path: Path) -> tuple[Tensor, Tensor, Tensor]:

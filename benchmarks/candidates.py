@@ -19,7 +19,7 @@ from time import perf_counter
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.against_classics import perceptual_in, psnr_in
+from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from eradiff_core.inpainting.engine import load_engine
 from eradiff_core.inpainting.masks import as_mask
