@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from patchmatch import patch_match
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
