@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from graph_page import CANVAS, NODES_2, GraphPage
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, sync_playwright
 
+from workflows.client import with_mask
 from workflows.comfyui import Server
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -73,3 +74,13 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "wren_part.png"
     Image.open(ROOT / "assets" / "pictures" / "wren.jpg").crop((150, 60, 534, 348)).save(path)
     return path
+
+
+@pytest.fixture
+def masked_photo(photo: Path) -> Path:
+    """The photo with a box in its alpha, over the wren, which Load Image gives out as the mask."""
+    mask, masked = Image.new("L", Image.open(photo).size), photo.with_name("wren_box.png")
+    ImageDraw.Draw(mask).rectangle((145, 50, 195, 130), fill=255)
+    mask.save(photo.with_name("mask.png"))
+    masked.write_bytes(with_mask(photo, photo.with_name("mask.png")))
+    return masked

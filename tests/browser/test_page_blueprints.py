@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graph_page import GraphPage
-from PIL import Image, ImageDraw
+from PIL import Image
 
 pytestmark = pytest.mark.browser
 
@@ -17,12 +17,14 @@ FEW = {  # the widgets that each blueprint shows
 
 
 @pytest.mark.parametrize("name", FEW)
-def test_a_blueprint_is_found_shows_few_widgets_and_erases(graph_page: GraphPage, photo: Path, name: str):
+def test_a_blueprint_is_found_shows_few_widgets_and_erases(
+    graph_page: GraphPage, photo: Path, masked_photo: Path, name: str
+):
     graph_page.new_graph()
     load, save = graph_page.add("LoadImage", left=200), graph_page.add("SaveImage", left=1100)
     eraser = graph_page.place(name)
     assert [label.split(": ")[-1] for label in graph_page.nodes()[eraser.id]["widgets"]] == FEW[name]
-    load.upload(with_mask_in_alpha(photo))
+    load.upload(masked_photo)
     for output, entry in enumerate(("image", "mask")):
         graph_page.connect(load, output, eraser, entry)
     graph_page.connect(eraser, 0, save, "images")
@@ -32,12 +34,3 @@ def test_a_blueprint_is_found_shows_few_widgets_and_erases(graph_page: GraphPage
     after = np.asarray(Image.open(io.BytesIO(graph_page.get("/view", **image).body())))
     assert (after[60:120, 150:190] != before[60:120, 150:190]).any(-1).mean() > 0.9
     assert (after[:, :100] == before[:, :100]).all()
-
-
-def with_mask_in_alpha(photo: Path) -> Path:
-    """The photo with a box in its alpha, which Load Image gives out as the mask."""
-    picture, alpha = Image.open(photo), Image.new("L", (384, 288), 255)
-    ImageDraw.Draw(alpha).rectangle((145, 50, 195, 130), fill=0)
-    picture.putalpha(alpha)
-    picture.save(photo.with_name("wren_box.png"))
-    return photo.with_name("wren_box.png")
