@@ -112,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
 
     base = load_engine(args.base)
     pictures = held_out_pairs(args, base.resolution)
-    encoder = Encoder(base.vae, base.config.vae.scale, torch.device("cpu"))
+    encoder = Encoder(base.vae, base.config, torch.device("cpu"))
     encoded = encoder.pair(pictures["original"], pictures["with_object"], pictures["mask"])
     rows, walked = json.loads(store.read_text()) if store.exists() else ([], [])
     for (arm, seed), path in models.items():

@@ -95,7 +95,7 @@ class Bench:
     def __init__(self, args: argparse.Namespace, networks: Networks):
         self.judge = load_detector(args.judge)
         self.distance = perceptual_net(PERCEPTUAL)
-        self.encoder = Encoder(networks.vae, networks.config.vae.scale, torch.device("cpu"))
+        self.encoder = Encoder(networks.vae, networks.config, torch.device("cpu"))
         size, count = networks.config.resolution, args.pictures
         self.sets = {holes: all_of(Composites(args.validation, size, count, 1234, holes)) for holes in ("d1", "d2")}
         self.encoded = {

@@ -43,7 +43,7 @@ def erase(
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         original = engine.encode(view)
-        masked = engine.encode(masked_picture(view, hole))
+        masked = engine.encode(masked_picture(view, hole, engine.under_hole))
         mask_latent = to_grid(hole, *original.shape[-2:])
         noise = draw_noise(original.shape, generators)
         inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))

@@ -46,7 +46,16 @@ def test_a_configuration_from_before_sdxl_means_what_it_meant(config: ModelConfi
     stored = json.loads(json.dumps(config.as_dict()))
     for part, new in (("unet", "depth"), ("unet", "pooled_dim"), ("vae", "needs_fp32")):
         del stored[part][new]
+    del stored["under_hole"]
     assert ModelConfig.from_dict(stored) == config
+
+
+def test_what_a_unet_sees_under_its_hole_travels_with_it(tmp_path: Path):
+    written = tiny_checkpoint(replace(tiny_config(), under_hole="continued"))
+    write_checkpoint(tmp_path / "a.safetensors", written)
+    assert read_checkpoint(tmp_path / "a.safetensors").config.under_hole == "continued"
+    with pytest.raises(ValueError, match=r"under_hole must be one of \('grey', 'continued'\), got 'white'."):
+        replace(written.config, under_hole="white")
 
 
 def test_the_file_is_half_precision_with_ldm_names(tmp_path: Path):

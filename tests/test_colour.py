@@ -1,11 +1,9 @@
 """The fill's colours meet the picture's along the hole's edge, and nothing else of the fill changes."""
 
-import pytest
 import torch
-from references import membrane
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.colour import match_colour, spread
+from eradiff_core.inpainting.colour import match_colour
 
 
 def hole_in(size: int, *box: int) -> torch.Tensor:
@@ -51,29 +49,3 @@ def test_hardly_a_step_is_left_at_the_edge():
     steps = torch.cat([(matched[..., 60, 40] - matched[..., 60, 39]), (matched[..., 60, 88] - matched[..., 60, 87])])
     before = (wrong[..., 60, 40] - view[..., 60, 39]).abs().max()
     assert steps.abs().max() < before / 7
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (33, 47)])
-def test_what_is_known_stays_and_the_rest_lies_between(shape):
-    generator = torch.Generator().manual_seed(0)
-    values = torch.rand(2, 3, *shape, generator=generator)
-    known = (torch.rand(2, 1, *shape, generator=generator) < 0.3).float()
-    known[..., 0, 0] = 1
-    out = spread(values, known)
-    assert torch.equal(out * known, values * known)
-    for one, where, given in zip(out, known, values, strict=True):
-        there = given[:, where[0] > 0]
-        assert (one >= there.amin(1)[:, None, None] - 1e-6).all() and (one <= there.amax(1)[:, None, None] + 1e-6).all()
-
-
-def test_nothing_known_is_nothing_spread():
-    assert not spread(torch.rand(1, 3, 9, 12), torch.zeros(1, 1, 9, 12)).any()
-
-
-def test_it_hangs_near_where_a_membrane_does():
-    size, hole = 48, hole_in(48, 12, 36, 10, 34)
-    rows, columns = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
-    values = torch.stack([rows, columns, (3 * rows).sin() * columns])[None]
-    slow = membrane(values, 1 - hole)
-    assert (spread(values, 1 - hole) - slow).abs().max() < 0.25 * (slow.max() - slow.min())
-    assert (spread(values, 1 - hole) - slow).abs().mean() < 0.02 * (slow.max() - slow.min())

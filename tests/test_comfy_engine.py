@@ -17,7 +17,7 @@ from yoeo_core import pipeline as yoeo
 pytestmark = pytest.mark.usefixtures("in_comfyui")
 
 CONFIGS = {
-    "nano": tiny_config(NANO, TINY, "v_prediction"),
+    "nano": replace(tiny_config(NANO, TINY, "v_prediction"), under_hole="continued"),
     "like SD1.5": tiny_config(UNET_LIKE_SD15, KL),
     "like SD2": tiny_config(UNET_LIKE_SD2, TINY),
     "like SDXL": tiny_config(UNET_LIKE_SDXL, KL),
@@ -29,7 +29,8 @@ class Listening:
     """An engine that keeps the latents it was given to decode."""
 
     def __init__(self, engine: Engine):
-        self.engine, self.resolution, self.latents = engine, engine.resolution, []
+        self.engine, self.latents = engine, []
+        self.resolution, self.under_hole = engine.resolution, engine.under_hole
 
     def encode(self, image):
         return self.engine.encode(image)
@@ -120,7 +121,8 @@ def test_sdxl_from_a_stock_loader_works_at_its_own_size_and_wants_a_pooled_vecto
     engine, build = comfy_engine(CONFIGS["like SDXL"]), room("boundary").ComfyEngine
     model = engine.model.clone()
     model.attachments = {}
-    assert build(model, engine.vae, engine.conditioning).resolution == 1024
+    stock = build(model, engine.vae, engine.conditioning)
+    assert (stock.resolution, stock.under_hole) == (1024, "grey")
     with pytest.raises(ValueError, match="conditioning must hold a pooled text for an SDXL model, got one without."):
         build(model, engine.vae, [[engine.conditioning[0][0], {}]])
 

@@ -47,7 +47,7 @@ def scene(tmp_path_factory):
     photos = draw_photographs(tmp_path_factory.mktemp("photos"), (256, 256))
     batch = all_of(Composites(photos, 192, 3, seed=0, holes="d2", smooth_every=1000))
     networks = load_networks(str(BUILT_IN[NANO]), None)
-    encoder = Encoder(networks.vae, networks.config.vae.scale, torch.device("cpu"))
+    encoder = Encoder(networks.vae, networks.config, torch.device("cpu"))
     last = torch.nn.Conv2d(4, 4, 1, bias=False)
     torch.nn.init.dirac_(last.weight)
     return encoder, last, encoder.encode(batch["image"]).detach(), batch["mask"], load_detector(NANO_DETECTOR)

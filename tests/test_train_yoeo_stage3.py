@@ -1,6 +1,7 @@
 """YOEO's third stage on a CPU: it stops and goes on exactly, two processes do what one does, and the judge is heard."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def train(*arguments) -> dict[str, torch.Tensor]:
     args = train_yoeo_stage3.parse_args(argv(*arguments))
     train_yoeo_stage3.main(args)
     return load_file(Path(args.out) / "model.safetensors")
+
+
+def test_teacher_and_student_must_see_the_same_hole(before, photos, tmp_path):
+    config = replace(tiny_config(vae=TINY, prediction="v_prediction"), under_hole="continued")
+    write_checkpoint(tmp_path / "teacher.safetensors", tiny_checkpoint(config), torch.float32)
+    other = {**before, "teacher": tmp_path / "teacher.safetensors"}
+    with pytest.raises(ValueError, match="must see the same under their hole, got continued and grey."):
+        train(other, photos, tmp_path / "run", "--steps", "1")
 
 
 @CACHE

@@ -1,17 +1,22 @@
 """The first-stage scripts on a CPU: they learn, they stop and go on exactly, and their losses are what they say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from training_runs import draw_photographs, killed_at
 
 from eradiff_core.inpainting.checkpoint import read_checkpoint, write_checkpoint
+from eradiff_core.inpainting.engine import DiffusersEngine
+from eradiff_core.inpainting.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
-from training.data.encoding import PoolDraws
+from training.data.encoding import Encoder, PoolDraws
 from training.held_out.few_steps import hole_psnr
+from training.networks.bases import fresh_nano
 from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
@@ -73,6 +78,26 @@ def test_the_next_stage_goes_on_from_the_file_of_the_last(photos, vae, tmp_path)
     assert facts["holes"] == "d1"
     assert facts["hole_psnr_2_step"] > 0
     assert list((tmp_path / "d1" / "sheets").iterdir())
+
+
+def test_what_a_unet_sees_under_its_hole_is_chosen_once_and_inherited(photos, vae, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    stage1(first, photos, vae, "--steps", "1", "--under-hole", "continued")
+    argv = ["--base", str(first / "model.safetensors"), "--images", str(photos), "--out", str(second), *SMALL]
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args([*argv, "--steps", "1"]))
+    for run in (first, second):
+        assert read_checkpoint(run / "model.safetensors").config.under_hole == "continued"
+
+
+@pytest.mark.parametrize("under_hole", UNDER_HOLE)
+def test_a_run_trains_on_what_the_pipelines_will_show(vae, under_hole):
+    networks = fresh_nano(AutoencoderTiny.from_pretrained(vae))
+    config = replace(networks.config, under_hole=under_hole)
+    engine = DiffusersEngine(config, networks.unet, networks.vae, networks.empty_prompt)
+    image, hole = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    hole[..., 8:24, 8:24] = 1
+    encoded = Encoder(networks.vae, config, torch.device("cpu"))(image, hole)
+    assert torch.allclose(encoded["masked"], engine.encode(masked_picture(image, hole, under_hole)), atol=1e-4)
 
 
 def test_a_base_like_sdxl_is_trained_with_its_pooled_prompt(photos, tmp_path):

@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
     seen = all_of(EntityScenes(args.validation, args.resolution, 128, seed=0)) if args.validation else None
     if args.decoded_by:
         checkpoint = read_checkpoint(args.decoded_by)
-        encoder = Encoder(load_vae(checkpoint), checkpoint.config.vae.scale, accelerator.device)
+        encoder = Encoder(load_vae(checkpoint), checkpoint.config, accelerator.device)
         scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1)
         with accelerator.main_process_first(), accelerator.autocast():
             pool = decoded_pool(scenes, encoder, out / "decoded.pt", args.batch_size, args.workers)

@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> None:
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
     schedule = Schedule()
-    encoder = Encoder(networks.vae, config.vae.scale, device)
+    encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
     if args.lora_rank:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
 from eradiff_core.inpainting.engine import call_unet
-from eradiff_core.inpainting.latents import unet_input
+from eradiff_core.inpainting.latents import UNDER_HOLE, unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
 from training.data.composites import Composites
@@ -42,6 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base", required=True, help="nano (fresh weights), or a checkpoint to go on from")
     parser.add_argument("--vae", help="autoencoder folder of training.train_vae; only for --base nano")
     parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
+    parser.add_argument("--under-hole", choices=UNDER_HOLE, help="what it sees in the hole; left out: as the base")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
@@ -69,9 +70,11 @@ def main(args: argparse.Namespace) -> None:
     networks = load_networks(args.base, args.vae)
     prediction = args.prediction or networks.config.prediction
     resolution = args.resolution or networks.config.resolution
-    accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px")
+    under_hole = args.under_hole or networks.config.under_hole
+    config = replace(networks.config, prediction=prediction, resolution=resolution, under_hole=under_hole)
+    accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px, sees its hole {under_hole}")
     schedule = Schedule()
-    encoder = Encoder(networks.vae, networks.config.vae.scale, accelerator.device)
+    encoder = Encoder(networks.vae, config, accelerator.device)
     prompt = networks.empty_prompt.to(accelerator.device)
     unet = networks.unet.to(accelerator.device).train()
     if args.gradient_checkpointing:
@@ -163,10 +166,9 @@ def main(args: argparse.Namespace) -> None:
         if args.validation and not numbers:  # the last step was taken before this run was resumed
             numbers = show(step)
         facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
-        if networks.config.training:
-            facts["before"] = networks.config.training
-        config = replace(networks.config, prediction=prediction, resolution=resolution, training=facts)
-        save_networks(out / "model.safetensors", networks, kept.state_dict(), config)
+        if config.training:
+            facts["before"] = config.training
+        save_networks(out / "model.safetensors", networks, kept.state_dict(), replace(config, training=facts))
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

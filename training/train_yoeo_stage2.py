@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
     networks = load_networks(args.teacher, vae=None)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
-    encoder = Encoder(networks.vae, config.vae.scale, device)
+    encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
     frozen = deepcopy(student).to(frozen_dtype(args)).eval().requires_grad_(False)

@@ -80,10 +80,13 @@ def main(args: argparse.Namespace) -> None:
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     if inherited.config.unet != config.unet:
         raise ValueError(f"teacher and student must be of one shape, got {inherited.config.unet} and {config.unet}.")
+    if inherited.config.under_hole != config.under_hole:
+        got = f"{inherited.config.under_hole} and {config.under_hole}"
+        raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
     accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
     accelerator.print(f"{args.student} goes on, with its discriminator: {config.training}")
     accelerator.print(f"{args.detector} judges")
-    encoder = Encoder(networks.vae, config.vae.scale, device)
+    encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
     frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)

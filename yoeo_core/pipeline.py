@@ -38,7 +38,7 @@ def erase(
     generators = choice.generators(seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        masked = engine.encode(masked_picture(view, hole))
+        masked = engine.encode(masked_picture(view, hole, engine.under_hole))
         mask_latent = to_grid(hole, *masked.shape[-2:])
         noise = draw_noise(masked.shape, generators)
         inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
+from eradiff_core.inpainting.latents import UNDER_HOLE
 from eradiff_core.inpainting.schedule import PREDICTIONS
 
 SIZES, SIZE_DIM = 6, 256  # SDXL is told six lengths of its picture, each embedded in so many numbers
@@ -65,18 +66,22 @@ class ModelConfig:
     """Everything that the weights alone do not tell.
 
     ``prediction`` is what the UNet gives (epsilon or v_prediction), ``resolution`` the side in pixels it works
-    best at, ``training`` free-form facts for people: the stage, the data, the steps.
+    best at, ``under_hole`` what stands in the hole of the masked picture that it is fed (``masked_picture``),
+    ``training`` free-form facts for people: the stage, the data, the steps.
     """
 
     unet: UNetShape = UNetShape()
     vae: VAEShape = VAEShape()
     prediction: str = "epsilon"
     resolution: int = 512
+    under_hole: str = "grey"
     training: dict = field(default_factory=dict)
 
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:
             raise ValueError(f"prediction must be one of {PREDICTIONS}, got {self.prediction!r}.")
+        if self.under_hole not in UNDER_HOLE:
+            raise ValueError(f"under_hole must be one of {UNDER_HOLE}, got {self.under_hole!r}.")
 
     def as_dict(self) -> dict:
         return asdict(self)

@@ -43,9 +43,13 @@ class Inputs:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What a pipeline sees of a model.  Pictures are RGB in [0, 1], latents have unit variance."""
+    """What a pipeline sees of a model.  Pictures are RGB in [0, 1], latents have unit variance.
+
+    ``under_hole`` says how the picture is masked for it (``masked_picture``).
+    """
 
     resolution: int
+    under_hole: str
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]: ...
 
@@ -71,7 +75,7 @@ class DiffusersEngine:
         prompt: Prompt,
         callback: Callable[[dict], None] | None = None,
     ):
-        self.config, self.resolution = config, config.resolution
+        self.config, self.resolution, self.under_hole = config, config.resolution, config.under_hole
         self.unet, self.vae, self.prompt, self.callback = unet, vae, prompt, callback
         self.device, self.dtype = prompt.tokens.device, prompt.tokens.dtype
         self.schedule = Schedule()

@@ -3,12 +3,21 @@
 import torch
 from torch import Tensor
 
+from eradiff_core.inpainting.membrane import spread
 from eradiff_core.inpainting.shapes import Float
 
+UNDER_HOLE = ("grey", "continued")  # what a UNet was taught to see there: Stable Diffusion's, the nano's
 
-def masked_picture(image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "#b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """The picture with mid-grey in the hole.  RGB in [0, 1]; the grey is the 0 of the autoencoder's [-1, 1]."""
-    return image * (1 - mask) + 0.5 * mask
+
+def masked_picture(
+    image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "#b 1 h w"], under_hole: str = "grey"
+) -> Float[Tensor, "b 3 h w"]:
+    """The picture without what is in the hole.  RGB in [0, 1].
+
+    There is mid-grey instead, the 0 of the autoencoder's [-1, 1], or its surroundings ``continued`` smoothly.
+    """
+    filled = spread(image, 1 - mask) if under_hole == "continued" else 0.5
+    return image * (1 - mask) + filled * mask
 
 
 def unet_input(

@@ -13,6 +13,7 @@ from torch.nn.functional import max_pool2d
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from eradiff_core.inpainting.architecture import ModelConfig
 from eradiff_core.inpainting.latents import masked_picture, scale_latent, unscale_latent
 from eradiff_core.inpainting.shapes import Float
 
@@ -21,11 +22,11 @@ Encoded = dict[str, Tensor]
 
 
 class Encoder:
-    """A frozen autoencoder behind two calls, in unit-variance latents; pictures are RGB in [0, 1]."""
+    """A model's frozen autoencoder behind two calls, in unit-variance latents; pictures are RGB in [0, 1]."""
 
-    def __init__(self, vae: AutoencoderKL | AutoencoderTiny, scale: float, device: torch.device):
+    def __init__(self, vae: AutoencoderKL | AutoencoderTiny, config: ModelConfig, device: torch.device):
         self.vae = vae.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.scale, self.device = scale, device
+        self.scale, self.under_hole, self.device = config.vae.scale, config.under_hole, device
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h8 w8"]:
         """The mean latent: a sample drawn from the KL encoder's narrow posterior would add noise we do not need."""
@@ -39,7 +40,7 @@ class Encoder:
     @torch.no_grad()
     def __call__(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Encoded:
         image, mask = image.to(self.device), mask.to(self.device)
-        both = self.encode(torch.cat([image, masked_picture(image, mask)]))
+        both = self.encode(torch.cat([image, masked_picture(image, mask, self.under_hole)]))
         latent, masked = both.chunk(2)
         return {"latent": latent, "masked": masked, "mask": max_pool2d(mask, image.shape[-1] // latent.shape[-1])}
 
