@@ -27,6 +27,7 @@ from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
 from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
 from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
+from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import as_mask, grow
 from training.data.pictures import read_rgb, to_tensor
 from training.networks.perceptual import perceptual_net
@@ -58,7 +59,10 @@ def classic(inpaint: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Method:
 
 
 def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> dict[str, Method]:
-    """Everything that is compared.  The mask comes grown already, so ours do not grow it again."""
+    """Everything that is compared.  The mask comes grown already, so ours do not grow it again.
+
+    "Continued smoothly" is what the nano is shown in its hole: what it adds to that is its own.
+    """
     two, one = (partial(yoeo.erase, yoeo_engine, steps=steps, grow_px=0) for steps in (2, 1))
     path = partial(eradiff.erase, eradiff_engine, grow_px=0)
     return {
@@ -66,6 +70,7 @@ def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> di
         "Telea": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_TELEA)),
         "Navier-Stokes": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_NS)),
         "PatchMatch": classic(lambda pixels, mask: patch_match.inpaint(pixels, mask[..., None], patch_size=5)),
+        "continued smoothly": lambda image, mask: masked_picture(image, mask, "continued"),
         "ours, YOEO 2 steps": lambda image, mask: two(image, mask).image,
         "ours, YOEO 1 step": lambda image, mask: one(image, mask).image,
         "ours, EraDiff 12 steps, SRA": lambda image, mask: path(image, mask).image,
