@@ -3,8 +3,9 @@
     python -m training.nano --images photos --validation photos_held_out --out runs/nano
     python -m training.nano --images photos --out runs/smoke --share 0.001                      # a few steps of each
 
-It starts from the nano's ordinary inpainting base.  The parts took about two hours together; started again with
-the same ``--out``, it goes on where it was.
+It starts from the nano's ordinary inpainting base and takes about two hours on one core.  Started again with the
+same ``--out``, it goes on where it was.  Another ``--seed`` makes another nano: how far two of them lie apart is what
+chance is worth.
 """
 
 import argparse
@@ -17,16 +18,19 @@ from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 
 COMMON = "--mixed-precision bf16 --lr-schedule cosine"
 DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
+DISTILLED += " --save-every 100"
 STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
+STAGE1 += " --under-hole continued"
 
 # folder of the run: script, optimizer steps, samples encoded, its other flags.  SRA is on in some passes of stage 1, so
-# that the nano erases along EraDiff's path as well.
+# that the nano erases along EraDiff's path as well.  The runs on D1 draw from the same samples.
 RECIPE = {
-    "stage1": (train_yoeo_stage1, 3300, 4000, f"{STAGE1} --seed 1 --lr 1.2e-3 --warmup 100 --ema 0.997"),
-    "stage1_sra": (train_yoeo_stage1, 900, 4000, f"{STAGE1} --seed 2 --rectified 0.4 --lr 6e-4 --warmup 50 --ema 0.99"),
-    "stage2": (train_yoeo_stage2, 500, 4000, f"{DISTILLED} --steps-per-phase 50"),
-    "stage3": (train_yoeo_stage3, 250, 1500, f"{DISTILLED} --detector {NANO_DETECTOR}"),
+    "stage1": (train_yoeo_stage1, 2400, 4000, f"{STAGE1} --lr 1.2e-3 --warmup 100 --ema 0.997"),
+    "stage1_sra": (train_yoeo_stage1, 700, 4000, f"{STAGE1} --rectified 0.4 --lr 6e-4 --warmup 50 --ema 0.99"),
+    "stage2": (train_yoeo_stage2, 400, 4000, f"{DISTILLED} --steps-per-phase 50"),
+    "stage3": (train_yoeo_stage3, 200, 1200, f"{DISTILLED} --detector {NANO_DETECTOR}"),
 }
+SAME_SAMPLES = ("stage1_sra", "stage2")  # as stage1
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,6 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="one folder below it for each run")
     parser.add_argument("--resolution", type=int, default=192, help="side of a training picture in px (%(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps and samples (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="the runs' own seeds start at ten times this one")
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
     return parser.parse_args(argv)
 
@@ -51,15 +56,25 @@ def start_of(stage: str, out: Path) -> list[str]:
     }[stage]
 
 
+def share_samples(stage: str, out: Path) -> None:
+    """Let a run find the samples that stage 1 has encoded."""
+    pool = out / stage / "latents.pt"
+    if stage in SAME_SAMPLES and not pool.exists():
+        pool.parent.mkdir(exist_ok=True)
+        pool.hardlink_to(out / "stage1" / "latents.pt")
+
+
 def main(args: argparse.Namespace) -> None:
     out, minutes = Path(args.out), {}
-    for stage, (script, steps, pool, flags) in RECIPE.items():
+    for place, (stage, (script, steps, pool, flags)) in enumerate(RECIPE.items(), start=1):
         started = perf_counter()
+        share_samples(stage, out)
         counts = ["--steps", str(max(1, round(args.share * steps)))]
         counts += ["--cache-latents", str(max(16, round(args.share * pool)))]
         where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
         where += ["--validation", args.validation] if args.validation else []
-        argv = [*start_of(stage, out), *where, *counts, *flags.split(), "--workers", str(args.workers)]
+        random = ["--seed", str(10 * args.seed + place), "--workers", str(args.workers)]
+        argv = [*start_of(stage, out), *where, *counts, *flags.split(), *random]
         script.main(script.parse_args(argv))
         minutes[stage] = (perf_counter() - started) / 60
         print(f"{stage}: {minutes[stage]:.1f} minutes in this run", flush=True)
