@@ -58,18 +58,13 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
     out = Path(args.out) / f"{arm.replace(', ', ' ').replace(' ', '_')}_{seed}"
     if (out / "model.safetensors").exists():
         return out / "model.safetensors"
-    out.mkdir(parents=True, exist_ok=True)
-    pool, own = Path(args.out) / "latents.pt", out / "latents.pt"
-    if pool.exists() and not own.exists():
-        own.symlink_to(pool.resolve())  # the pairs are the same for every arm and seed
     flags = f"--objects drawn --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
     flags += (
         f" --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7 --ema 0.99 --mixed-precision bf16 --seed {seed}"
     )
     argv = ["--base", args.base, "--images", args.images, "--out", str(out), *ARMS[arm].split(), *flags.split()]
+    argv += ["--pool", args.out]  # the pairs are the same for every arm and seed
     train_eradiff.main(train_eradiff.parse_args(argv))
-    if not pool.exists():
-        own.rename(pool)
     return out / "model.safetensors"
 
 

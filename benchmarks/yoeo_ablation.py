@@ -19,19 +19,19 @@ from torch import Tensor, nn
 from benchmarks.eradiff_ablation import print_table
 from benchmarks.pasted_objects import box_crops, frechet_distance
 from eradiff_core.inpainting.built_in import NANO_DETECTOR
-from eradiff_core.inpainting.engine import call_unet
-from eradiff_core.inpainting.schedule import Schedule
+from eradiff_core.inpainting.engine import DiffusersEngine
 from training import train_yoeo_stage2, train_yoeo_stage3
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder
 from training.held_out.few_steps import fill_in_few_steps, hole_psnr
+from training.held_out.parts import in_parts
+from training.held_out.sundries import segments_of
 from training.networks.bases import Networks, load_networks
 from training.networks.perceptual import perceptual_net
 from training.running.distilling import Denoiser, taught
 from training.running.optimisation import all_of
-from yoeo_core.consistency import timesteps
-from yoeo_core.detector import SundryDetector, load_detector
-from yoeo_core.metrics import mars, msn, panoptic_merge
+from yoeo_core.detector import load_detector
+from yoeo_core.metrics import mars, msn
 
 # The paper's table: EFC, SS, D2.  There is no row with SS alone: it acts on D2 only.
 ROWS = {"– – –": "d2 ss efc", "EFC": "d2 ss", "EFC D2": "ss", "SS D2": "efc", "EFC SS D2": ""}
@@ -58,19 +58,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(script, out: Path, flags: str, args: argparse.Namespace, seed: int, pools: tuple[str, ...]) -> Path:
+def run(script, out: Path, flags: str, args: argparse.Namespace, seed: int) -> Path:
     """One training's checkpoint; a finished one is not run again, and all draw from the same encoded pools."""
     if not (out / "model.safetensors").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        for pool in pools:
-            if (Path(args.out) / pool).exists() and not (out / pool).exists():
-                (out / pool).symlink_to((Path(args.out) / pool).resolve())
         flags = f"{flags} {FLAGS} --batch-size {args.batch_size} --cache-latents {args.pool} --lr {args.lr}"
         argv = ["--teacher", args.teacher, "--images", args.images, "--out", str(out), "--seed", str(seed)]
-        script.main(script.parse_args([*argv, *flags.split()]))
-        for pool in pools:
-            if not (Path(args.out) / pool).exists():
-                (out / pool).rename(Path(args.out) / pool)
+        script.main(script.parse_args([*argv, "--pool", args.out, *flags.split()]))
     return out / "model.safetensors"
 
 
@@ -78,14 +71,14 @@ def train(args: argparse.Namespace) -> dict[tuple[str, int], Path]:
     """Stage 2 once, then stage 3 for every row and seed."""
     out = Path(args.out)
     flags = f"--steps {args.stage2_steps} --steps-per-phase {args.stage2_steps // 5} --ema 0.97"
-    student = run(train_yoeo_stage2, out / "stage2", flags, args, 0, ("latents.pt",))
+    student = run(train_yoeo_stage2, out / "stage2", flags, args, 0)
     models = {("stage 2", 0): student}
     for seed in args.seeds:
         for row, without in ROWS.items():
             flags = f"--student {student} --detector {args.detector} --steps {args.steps} --ema 0.95"
             flags += f" --without {without}" if without else ""
             place = out / f"{row.replace(' ', '').replace('–', '-')}_{seed}"
-            models[row, seed] = run(train_yoeo_stage3, place, flags, args, seed, ("d1.pt", "d2.pt"))
+            models[row, seed] = run(train_yoeo_stage3, place, flags, args, seed)
     return models
 
 
@@ -99,25 +92,25 @@ class Bench:
         size, count = networks.config.resolution, args.pictures
         self.sets = {holes: all_of(Composites(args.validation, size, count, 1234, holes)) for holes in ("d1", "d2")}
         self.encoded = {
-            holes: in_parts(lambda part: self.encoder(part["image"], part["mask"]), pictures)
+            holes: in_bf16(lambda part: self.encoder(part["image"], part["mask"]), pictures)
             for holes, pictures in self.sets.items()
         }
 
     def decoded(self, fill, holes: str, seed: int) -> Tensor:
         """All pictures of a set, filled by ``fill(encoded, generator)`` and decoded."""
         generator = torch.Generator().manual_seed(seed)
-        made = in_parts(lambda part: {"image": self.encoder.decode(fill(part, generator))}, self.encoded[holes])
+        made = in_bf16(lambda part: {"image": self.encoder.decode(fill(part, generator))}, self.encoded[holes])
         return made["image"]
 
     def score(self, fill, seed: int) -> dict[str, float]:
         """MSN and MARS on D2, whose truth nobody knows; the rest on D1, where it is the picture itself."""
         unpaired, paired = self.decoded(fill, "d2", seed), self.decoded(fill, "d1", seed)
         hole = self.sets["d2"]["mask"]
-        found = in_parts(lambda part: segments_of(self.judge, part["image"]), {"image": unpaired})["segments"]
+        found = in_bf16(lambda part: segments_of(self.judge, part["image"]), {"image": unpaired})["segments"]
         image, mask = self.sets["d1"]["image"], self.sets["d1"]["mask"]
         crops, truth = box_crops(image * (1 - mask) + paired * mask, mask), box_crops(image, mask)
         made, real = (
-            in_parts(lambda part: features_of(self.distance, part["x"]), {"x": x})["f"] for x in (crops, truth)
+            in_bf16(lambda part: features_of(self.distance, part["x"]), {"x": x})["f"] for x in (crops, truth)
         )
         with torch.no_grad():
             lpips = self.distance(2 * crops - 1, 2 * truth - 1).mean().item()
@@ -130,20 +123,10 @@ class Bench:
         }
 
 
-@torch.no_grad()
-def in_parts(function, batch: dict[str, Tensor], size: int = 16) -> dict[str, Tensor]:
-    """``function`` of a batch, sixteen samples at a time."""
-    count = len(next(iter(batch.values())))
-    parts = [{key: values[i : i + size] for key, values in batch.items()} for i in range(0, count, size)]
+def in_bf16(function, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``function`` of a batch, as the trainings compute."""
     with torch.autocast("cpu", torch.bfloat16):
-        made = [function(part) for part in parts]
-    joined = {key: torch.cat([part[key] for part in made]) for key in made[0]}
-    return {key: value.float() if value.is_floating_point() else value for key, value in joined.items()}
-
-
-def segments_of(judge: SundryDetector, image: Tensor) -> dict[str, Tensor]:
-    found = judge(image)
-    return {"segments": panoptic_merge(found.class_logits.float(), found.mask_logits.float(), image.shape[-2:])}
+        return in_parts(function, batch, 16)
 
 
 def features_of(distance: nn.Module, crops: Tensor) -> dict[str, Tensor]:
@@ -153,13 +136,10 @@ def features_of(distance: nn.Module, crops: Tensor) -> dict[str, Tensor]:
 
 def student_fill(networks: Networks, steps: int):
     """``steps`` of consistency sampling from pure noise."""
-    unet, config = networks.unet.eval(), networks.config
-
-    def predict(inputs: Tensor, t: Tensor) -> Tensor:
-        return call_unet(unet, inputs, t, networks.empty_prompt)
+    engine = DiffusersEngine(networks.config, networks.unet.eval(), networks.vae, networks.empty_prompt)
 
     def fill(encoded: Encoded, generator: torch.Generator) -> Tensor:
-        return fill_in_few_steps(predict, Schedule(), config.prediction, encoded, timesteps(steps), generator)
+        return fill_in_few_steps(engine, encoded, steps, generator)
 
     return fill
 

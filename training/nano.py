@@ -23,14 +23,13 @@ STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-we
 STAGE1 += " --under-hole continued"
 
 # folder of the run: script, optimizer steps, samples encoded, its other flags.  SRA is on in some passes of stage 1, so
-# that the nano erases along EraDiff's path as well.  The runs on D1 draw from the same samples.
+# that the nano erases along EraDiff's path as well.
 RECIPE = {
     "stage1": (train_yoeo_stage1, 2400, 4000, f"{STAGE1} --lr 1.2e-3 --warmup 100 --ema 0.997"),
     "stage1_sra": (train_yoeo_stage1, 700, 4000, f"{STAGE1} --rectified 0.4 --lr 6e-4 --warmup 50 --ema 0.99"),
     "stage2": (train_yoeo_stage2, 400, 4000, f"{DISTILLED} --steps-per-phase 50"),
     "stage3": (train_yoeo_stage3, 200, 1200, f"{DISTILLED} --detector {NANO_DETECTOR}"),
 }
-SAME_SAMPLES = ("stage1_sra", "stage2")  # as stage1
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,28 +55,18 @@ def start_of(stage: str, out: Path) -> list[str]:
     }[stage]
 
 
-def share_samples(stage: str, out: Path) -> None:
-    """Let a run find the samples that stage 1 has encoded."""
-    pool = out / stage / "latents.pt"
-    if stage in SAME_SAMPLES and not pool.exists():
-        pool.parent.mkdir(exist_ok=True)
-        pool.hardlink_to(out / "stage1" / "latents.pt")
-
-
 def main(args: argparse.Namespace) -> None:
-    out, minutes = Path(args.out), {}
+    out = Path(args.out)
     for place, (stage, (script, steps, pool, flags)) in enumerate(RECIPE.items(), start=1):
         started = perf_counter()
-        share_samples(stage, out)
         counts = ["--steps", str(max(1, round(args.share * steps)))]
-        counts += ["--cache-latents", str(max(16, round(args.share * pool)))]
+        counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(out)]
         where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
         where += ["--validation", args.validation] if args.validation else []
         random = ["--seed", str(10 * args.seed + place), "--workers", str(args.workers)]
         argv = [*start_of(stage, out), *where, *counts, *flags.split(), *random]
         script.main(script.parse_args(argv))
-        minutes[stage] = (perf_counter() - started) / 60
-        print(f"{stage}: {minutes[stage]:.1f} minutes in this run", flush=True)
+        print(f"{stage}: {(perf_counter() - started) / 60:.1f} minutes in this run", flush=True)
     held_out = json.loads((out / "stage3" / "held_out.json").read_text())
     numbers = {name: value for name, value in held_out.items() if isinstance(value, float)}
     print(f"{out / 'stage3' / 'model.safetensors'}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))

@@ -28,10 +28,11 @@ from eradiff_core.inpainting.latents import unet_input
 from eradiff_core.inpainting.schedule import Schedule, noise_from
 from eradiff_core.inpainting.self_attention import self_attention
 from eradiff_core.synthesis import Ranges
-from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.pairs import SCENES, Pairs
 from training.data.randomness import normal_like, sample_generator
 from training.held_out.pairs import look_along_path
+from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
 from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
@@ -52,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--copies", type=int, default=3, help="at most so many copies of the object a picture")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    add_pool_flags(parser)
     # the chain
     parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
     parser.add_argument("--sampler-steps", type=int, help="draw jumps tightly around this sampler's stride instead")
@@ -117,7 +118,7 @@ def main(args: argparse.Namespace) -> None:
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
         with accelerator.autocast():
-            rows, numbers = look_along_path(engine, held_out, encode(held_out))
+            rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out))
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 

@@ -22,14 +22,15 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
-from eradiff_core.inpainting.engine import call_unet
+from eradiff_core.inpainting.engine import DiffusersEngine, call_unet
 from eradiff_core.inpainting.latents import UNDER_HOLE, unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
 from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
+from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
 from training.running.resume import loader_of, resume, save_for_resume
@@ -50,7 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--holes", choices=["d1", "any"], default="d1", help="d1: no whole entity inside; any: ordinary"
     )
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    add_pool_flags(parser)
     parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
     parser.add_argument(
         "--rectified", type=float, default=0.0, help="share of passes with SRA on, for small models; 0: off"
@@ -107,13 +108,10 @@ def main(args: argparse.Namespace) -> None:
 
     def show(step: int) -> dict[str, float]:
         kept = average.module if average is not None else accelerator.unwrap_model(unet)
-
-        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return call_unet(kept, inputs, t, prompt)
-
+        engine = DiffusersEngine(config, kept, encoder.vae, prompt)
         with accelerator.autocast():
-            rows, _ = look(predict, encoder, schedule, prediction, seen["image"], seen["mask"])
-            _, numbers = look(predict, encoder, schedule, prediction, judged["image"], judged["mask"])
+            rows, _ = look(engine, seen, in_parts(encode, seen))
+            _, numbers = look(engine, judged, in_parts(encode, judged))
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 

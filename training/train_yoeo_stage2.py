@@ -22,11 +22,12 @@ from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from eradiff_core.inpainting.engine import call_unet
+from eradiff_core.inpainting.engine import DiffusersEngine
 from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
+from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
@@ -45,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples encoded once and drawn from; 0: off")
+    add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     parser.add_argument(
@@ -110,12 +111,9 @@ def main(args: argparse.Namespace) -> None:
         return average.module if average is not None else accelerator.unwrap_model(learners[0])
 
     def show(step: int) -> dict[str, float]:
-        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return call_unet(kept(), inputs, t, prompt)
-
-        pictures = held_out["image"], held_out["mask"]
+        engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
         with accelerator.autocast():
-            rows, numbers = look(predict, encoder, distillation.teacher.schedule, config.prediction, *pictures)
+            rows, numbers = look(engine, held_out, in_parts(encode, held_out))
         save_sheet([row[:8] for row in rows], out / "sheets" / f"{step:06d}.jpg")
         return numbers
 

@@ -24,11 +24,12 @@ from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from eradiff_core.inpainting.engine import call_unet
+from eradiff_core.inpainting.engine import DiffusersEngine
 from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, samples_of
+from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
+from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
@@ -57,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples of each set encoded once; 0: off")
+    add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
@@ -134,17 +135,10 @@ def main(args: argparse.Namespace) -> None:
 
     def show(step: int) -> dict[str, float]:
         kept = average.module if average is not None else raw
-
-        def predict(inputs: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return call_unet(kept, inputs, t, prompt)
-
+        engine = DiffusersEngine(config, kept, encoder.vae, prompt)
         with accelerator.autocast():
-            rows, numbers = look(
-                predict, encoder, distillation.teacher.schedule, config.prediction, paired["image"], paired["mask"]
-            )
-            seen, found = look_for_sundries(
-                predict, encoder, detector, config.prediction, unpaired["image"], unpaired["mask"]
-            )
+            rows, numbers = look(engine, paired, in_parts(encode, paired))
+            seen, found = look_for_sundries(engine, detector, unpaired, in_parts(encode, unpaired))
         save_sheet([row[:8] for row in (*rows, *seen)], out / "sheets" / f"{step:06d}.jpg")
         return numbers | found
 

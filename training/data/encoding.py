@@ -96,6 +96,12 @@ class PoolDraws(Dataset):
         return torch.randperm(len(self.pool["latent"]), generator=generator)
 
 
+def add_pool_flags(parser: argparse.ArgumentParser) -> None:
+    """Whether a run's samples are encoded once, and where they are kept."""
+    parser.add_argument("--cache-latents", type=int, default=0, help="samples of a set, encoded once; 0: off")
+    parser.add_argument("--pool", help="folder that keeps them, for several runs on the same ones; left out: --out")
+
+
 def samples_of(
     make: Callable[[int], Dataset],
     encode: Callable[[dict[str, Tensor]], Encoded],
@@ -105,11 +111,12 @@ def samples_of(
 ) -> Dataset:
     """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once.
 
-    They are kept in ``pool`` in the run folder.
+    They are kept in the file ``pool`` in ``--pool``, or in the run folder.
     """
     length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
     if not args.cache_latents:
         return make(length)
     with accelerator.main_process_first():
-        encoded = encode_pool(make(args.cache_latents), encode, Path(args.out) / pool, args.batch_size, args.workers)
+        path = Path(args.pool or args.out) / pool
+        encoded = encode_pool(make(args.cache_latents), encode, path, args.batch_size, args.workers)
     return PoolDraws(encoded, length, args.seed)

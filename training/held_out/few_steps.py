@@ -1,38 +1,35 @@
 """How a network does on pictures it has never seen, in the two steps that YOEO takes."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.latents import masked_picture, unet_input
-from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from
+from eradiff_core.inpainting.choosing import draw_noise
+from eradiff_core.inpainting.engine import DiffusersEngine, Inputs
+from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.shapes import Float
-from training.data.encoding import Encoder
-from yoeo_core.consistency import timesteps
-
-Predict = Callable[[Tensor, Tensor], Tensor]  # (nine channels, timesteps [b]) -> the network's output
+from training.data.encoding import Encoded
+from training.held_out.parts import in_parts
+from yoeo_core.consistency import lcm, path
 
 
 def fill_in_few_steps(
-    predict: Predict,
-    schedule: Schedule,
-    prediction: str,
-    encoded: dict[str, Tensor],
-    visited: tuple[int, ...],
-    generator: torch.Generator,
+    engine: DiffusersEngine, encoded: Encoded, steps: int, generator: torch.Generator
 ) -> Float[Tensor, "b 4 h w"]:
-    """Latent consistency steps from pure noise: predict the clean latent, noise it again, less each time."""
-    shape, like = encoded["latent"].shape, encoded["latent"]
-    clean = torch.zeros_like(like)
-    for t in visited:
-        noise = torch.randn(shape, generator=generator).to(like)
-        signal = schedule.signal[t].repeat(shape[0]).to(like)
-        noisy = noise if t == visited[0] else add_noise(clean, noise, signal)
-        step = torch.full((shape[0],), t, device=like.device)
-        output = predict(unet_input(noisy, encoded["mask"], encoded["masked"]), step).float()
-        clean = denoised_from(prediction, output, noisy, signal)
-    return clean
+    """The latents that YOEO's steps reach from pure noise."""
+    generators = [generator] * len(encoded["masked"])
+    inputs = Inputs(torch.zeros_like(encoded["masked"]), encoded["mask"], encoded["masked"])
+    noise = draw_noise(encoded["masked"].shape, generators)
+    return engine.sample(lcm(generators), path(steps), noise, inputs)
+
+
+def pictures_in_few_steps(engine: DiffusersEngine, encoded: Encoded, steps: int) -> Float[Tensor, "b 3 h w"]:
+    """The whole decoded pictures, RGB in [0, 1]; always from the same noise."""
+    generator = torch.Generator().manual_seed(0)
+
+    def decoded(part: Encoded) -> dict[str, Tensor]:
+        return {"image": engine.decode(fill_in_few_steps(engine, part, steps, generator))}
+
+    return in_parts(decoded, encoded)["image"]
 
 
 def hole_psnr(fill: Tensor, image: Tensor, mask: Tensor) -> Float[Tensor, "b"]:
@@ -48,22 +45,17 @@ def colour_offset(fill: Tensor, image: Tensor, mask: Tensor) -> Float[Tensor, "b
     return mean.abs().mean(1) * 255
 
 
-@torch.no_grad()
 def look(
-    predict: Predict, encoder: Encoder, schedule: Schedule, prediction: str, image: Tensor, mask: Tensor
+    engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded
 ) -> tuple[list[Tensor], dict[str, float]]:
     """A sheet's rows (hole, one step, two steps, truth) and the held-out numbers."""
-    image, mask = image.to(encoder.device), mask.to(encoder.device)
-    encoded = encoder(image, mask)
+    image, mask = pictures["image"], pictures["mask"]
     rows, numbers = [masked_picture(image, mask)], {}
-    for visited in (timesteps(1), timesteps(2)):
-        generator = torch.Generator().manual_seed(0)
-        latent = fill_in_few_steps(predict, schedule, prediction, encoded, visited, generator)
-        fill = encoder.decode(latent)
+    for steps in (1, 2):
+        fill = pictures_in_few_steps(engine, encoded, steps)
         rows.append(image * (1 - mask) + fill * mask)
-        name = f"{len(visited)}_step"
-        numbers[f"hole_psnr_{name}"] = hole_psnr(fill, image, mask).mean().item()
-        numbers[f"colour_offset_{name}"] = colour_offset(fill, image, mask).mean().item()
-    ceiling = hole_psnr(encoder.decode(encoded["latent"]), image, mask)
-    numbers["hole_psnr_autoencoder"] = ceiling.mean().item()
+        numbers[f"hole_psnr_{steps}_step"] = hole_psnr(fill, image, mask).mean().item()
+        numbers[f"colour_offset_{steps}_step"] = colour_offset(fill, image, mask).mean().item()
+    best = in_parts(lambda part: {"image": engine.decode(part["latent"])}, encoded)["image"]
+    numbers["hole_psnr_autoencoder"] = hole_psnr(best, image, mask).mean().item()
     return [*rows, image], numbers

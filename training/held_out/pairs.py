@@ -10,6 +10,7 @@ from eradiff_core.inpainting.shapes import Float
 from eradiff_core.sampler import ddim, path
 from training.data.encoding import Encoded
 from training.held_out.few_steps import hole_psnr
+from training.held_out.parts import in_parts
 
 
 def erase_pairs(
@@ -17,8 +18,12 @@ def erase_pairs(
 ) -> Float[Tensor, "b 3 h w"]:
     """Pictures erased along the path that starts at the noised picture with its object, RGB in [0, 1]."""
     noise = torch.randn(encoded["object"].shape, generator=torch.Generator().manual_seed(seed))
-    inputs = Inputs(encoded["object"], encoded["mask"], encoded["masked"], rectifier(encoded["mask"], attention))
-    return engine.decode(engine.sample(ddim, path(steps, strength), noise, inputs))
+
+    def erased(part: Encoded) -> dict[str, Tensor]:
+        inputs = Inputs(part["object"], part["mask"], part["masked"], rectifier(part["mask"], attention))
+        return {"image": engine.decode(engine.sample(ddim, path(steps, strength), part["noise"], inputs))}
+
+    return in_parts(erased, encoded | {"noise": noise})["image"]
 
 
 def object_left(fill: Tensor, original: Tensor, with_object: Tensor) -> Float[Tensor, "b"]:
@@ -35,7 +40,7 @@ def look_along_path(
     engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded
 ) -> tuple[list[Tensor], dict[str, float]]:
     """A sheet's rows (object, hole, from strength 0.6, from 1.0, truth) and the held-out numbers, 12 steps with SRA."""
-    original, with_object, mask = (pictures[key].to(engine.device) for key in ("original", "with_object", "mask"))
+    original, with_object, mask = (pictures[key] for key in ("original", "with_object", "mask"))
     rows, numbers = [with_object, masked_picture(original, mask)], {}
     for strength in (0.6, 1.0):
         fill = erase_pairs(engine, encoded, 12, strength, "rectified", seed=0)
