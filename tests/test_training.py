@@ -55,6 +55,16 @@ def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp
         assert whole[key].equal(resumed[key]), key
 
 
+def test_runs_can_draw_from_one_pool(photos, vae, tmp_path):
+    extra = ["--steps", "2", "--cache-latents", "4", "--pool", str(tmp_path)]
+    first = stage1(tmp_path / "first", photos, vae, *extra)
+    written = (tmp_path / "latents.pt").stat().st_mtime_ns
+    second = stage1(tmp_path / "second", photos, vae, *extra)
+    assert (tmp_path / "latents.pt").stat().st_mtime_ns == written, "encoded once"
+    assert not (tmp_path / "second" / "latents.pt").exists()
+    assert all(first[key].equal(second[key]) for key in first)
+
+
 def test_the_next_stage_goes_on_from_the_file_of_the_last(photos, vae, tmp_path):
     base = stage1(tmp_path / "base", photos, vae, "--steps", "1", "--holes", "any")
     argv = ["--base", str(tmp_path / "base" / "model.safetensors"), "--images", str(photos)]
