@@ -22,9 +22,9 @@ from eradiff_core.inpainting.colour import BAND_PX, match_colour
 from eradiff_core.inpainting.crop import crop_mask, crop_picture, stitch
 from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, load_engine
 from eradiff_core.inpainting.erasing import plan
-from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
+from eradiff_core.inpainting.texture import match_texture
 from training.data.pictures import read_rgb, to_tensor
 from training.running.sheets import save_sheet
 from yoeo_core.consistency import lcm, path
@@ -73,11 +73,11 @@ MATCHES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def fill(engine: DiffusersEngine, view: Tensor, hole: Tensor) -> Tensor:
-    """YOEO's two steps with the picture's grain, before any colour is matched."""
+    """YOEO's two steps with the picture's grain or texture, before any colour is matched."""
     masked, generators = engine.encode(masked_picture(view, hole)), [torch.Generator().manual_seed(0)]
     inputs = Inputs(torch.zeros_like(masked), to_grid(hole, *masked.shape[-2:]), masked)
     filled = engine.decode(engine.sample(lcm(generators), path(2), draw_noise(masked.shape, generators), inputs))
-    return match_grain(filled, view, hole, draw_noise(filled.shape, generators))
+    return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
 
 def erase(

@@ -6,9 +6,9 @@ from eradiff_core.attention import check_mode, rectifier
 from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
-from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
+from eradiff_core.inpainting.texture import match_texture
 from eradiff_core.sampler import ddim, path
 
 
@@ -48,7 +48,7 @@ def erase(
         noise = draw_noise(original.shape, generators)
         inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
         filled = engine.decode(engine.sample(ddim, sigmas, noise, inputs))
-        return match_grain(filled, view, hole, draw_noise(filled.shape, generators))
+        return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

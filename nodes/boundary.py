@@ -62,6 +62,7 @@ class ComfyEngine:
         stock = SDXL_INPAINT.resolution if isinstance(model.model, SDXL) else STOCK_RESOLUTION
         self.resolution = config.resolution if config else stock
         self.under_hole = config.under_hole if config else "grey"
+        self.texture = config.texture if config else "own"
 
     def encode(self, image: Tensor) -> Tensor:
         """RGB in [0, 1] to a unit-variance latent."""

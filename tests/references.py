@@ -71,3 +71,12 @@ def membrane(values: torch.Tensor, known: torch.Tensor, sweeps: int = 4000) -> t
         around = padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1] + padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
         surface = torch.where(known > 0, values, around / 4)
     return surface
+
+
+def torus_convolution(noise: torch.Tensor, pattern: torch.Tensor) -> torch.Tensor:
+    """The sum over places of the noise there times the pattern moved there; what leaves on one side enters opposite."""
+    made = torch.zeros_like(noise)
+    for y in range(noise.shape[0]):
+        for x in range(noise.shape[1]):
+            made += noise[y, x] * pattern.roll((y, x), (0, 1))
+    return made

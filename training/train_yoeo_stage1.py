@@ -26,6 +26,7 @@ from eradiff_core.inpainting.engine import DiffusersEngine, call_unet
 from eradiff_core.inpainting.latents import UNDER_HOLE, unet_input
 from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from eradiff_core.inpainting.self_attention import self_attention
+from eradiff_core.inpainting.texture import TEXTURES
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--vae", help="autoencoder folder of training.train_vae; only for --base nano")
     parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
     parser.add_argument("--under-hole", choices=UNDER_HOLE, help="what it sees in the hole; left out: as the base")
+    parser.add_argument("--texture", choices=TEXTURES, help="where its fills have theirs from; left out: as the base")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
@@ -73,6 +75,7 @@ def main(args: argparse.Namespace) -> None:
     resolution = args.resolution or networks.config.resolution
     under_hole = args.under_hole or networks.config.under_hole
     config = replace(networks.config, prediction=prediction, resolution=resolution, under_hole=under_hole)
+    config = replace(config, texture=args.texture or config.texture)
     accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px, sees its hole {under_hole}")
     schedule = Schedule()
     encoder = Encoder(networks.vae, config, accelerator.device)

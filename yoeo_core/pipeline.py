@@ -6,9 +6,9 @@ from torch import Tensor
 from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
-from eradiff_core.inpainting.grain import match_grain
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
+from eradiff_core.inpainting.texture import match_texture
 from yoeo_core.consistency import lcm, path
 
 
@@ -43,7 +43,7 @@ def erase(
         noise = draw_noise(masked.shape, generators)
         inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
         filled = engine.decode(engine.sample(lcm(generators), sigmas, noise, inputs))
-        return match_grain(filled, view, hole, draw_noise(filled.shape, generators))
+        return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

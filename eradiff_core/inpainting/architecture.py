@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 
 from eradiff_core.inpainting.latents import UNDER_HOLE
 from eradiff_core.inpainting.schedule import PREDICTIONS
+from eradiff_core.inpainting.texture import TEXTURES
 
 SIZES, SIZE_DIM = 6, 256  # SDXL is told six lengths of its picture, each embedded in so many numbers
 
@@ -67,7 +68,8 @@ class ModelConfig:
 
     ``prediction`` is what the UNet gives (epsilon or v_prediction), ``resolution`` the side in pixels it works
     best at, ``under_hole`` what stands in the hole of the masked picture that it is fed (``masked_picture``),
-    ``training`` free-form facts for people: the stage, the data, the steps.
+    ``texture`` whether its fills have their own or need that of their surroundings (``match_texture``), ``training``
+    free-form facts for people: the stage, the data, the steps.
     """
 
     unet: UNetShape = UNetShape()
@@ -75,6 +77,7 @@ class ModelConfig:
     prediction: str = "epsilon"
     resolution: int = 512
     under_hole: str = "grey"
+    texture: str = "own"
     training: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -82,6 +85,8 @@ class ModelConfig:
             raise ValueError(f"prediction must be one of {PREDICTIONS}, got {self.prediction!r}.")
         if self.under_hole not in UNDER_HOLE:
             raise ValueError(f"under_hole must be one of {UNDER_HOLE}, got {self.under_hole!r}.")
+        if self.texture not in TEXTURES:
+            raise ValueError(f"texture must be one of {TEXTURES}, got {self.texture!r}.")
 
     def as_dict(self) -> dict:
         return asdict(self)

@@ -45,11 +45,13 @@ class Inputs:
 class Engine(Protocol):
     """What a pipeline sees of a model.  Pictures are RGB in [0, 1], latents have unit variance.
 
-    ``under_hole`` says how the picture is masked for it (``masked_picture``).
+    ``under_hole`` says how the picture is masked for it (``masked_picture``), ``texture`` where its fills have theirs
+    from (``match_texture``).
     """
 
     resolution: int
     under_hole: str
+    texture: str
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]: ...
 
@@ -75,7 +77,8 @@ class DiffusersEngine:
         prompt: Prompt,
         callback: Callable[[dict], None] | None = None,
     ):
-        self.config, self.resolution, self.under_hole = config, config.resolution, config.under_hole
+        self.config, self.resolution = config, config.resolution
+        self.under_hole, self.texture = config.under_hole, config.texture
         self.unet, self.vae, self.prompt, self.callback = unet, vae, prompt, callback
         self.device, self.dtype = prompt.tokens.device, prompt.tokens.dtype
         self.schedule = Schedule()
