@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eradiff_core.inpainting.built_in import ASSETS, BUILT_IN, NANO
-from eradiff_core.inpainting.choosing import draw_noise
+from eradiff_core.inpainting.choosing import draw_noise, mean_of_draws
 from eradiff_core.inpainting.colour import BAND_PX, match_colour
 from eradiff_core.inpainting.crop import crop_mask, crop_picture, stitch
 from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, load_engine
@@ -74,10 +74,12 @@ MATCHES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 def fill(engine: DiffusersEngine, view: Tensor, hole: Tensor) -> Tensor:
     """YOEO's two steps with the picture's grain or texture, before any colour is matched."""
-    masked, generators = engine.encode(masked_picture(view, hole)), [torch.Generator().manual_seed(0)]
+    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    generators = [torch.Generator().manual_seed(0)] * engine.draws
     inputs = Inputs(torch.zeros_like(masked), to_grid(hole, *masked.shape[-2:]), masked)
-    filled = engine.decode(engine.sample(lcm(generators), path(2), draw_noise(masked.shape, generators), inputs))
-    return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+    latents = engine.sample(lcm(generators), path(2), draw_noise(masked.shape, generators), inputs)
+    filled = engine.decode(mean_of_draws(latents, engine.draws))
+    return match_texture(filled, view, hole, draw_noise(filled.shape, generators[:1]), engine.texture)
 
 
 def erase(

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from eradiff_core.attention import check_mode, rectifier
-from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
+from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise, mean_of_draws
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
@@ -40,14 +40,15 @@ def erase(
     sigmas = path(steps, strength)
     choice = Choice(candidates, judge, tries)
     generators = choice.generators(seed)
+    each = [generator for generator in generators for _ in range(engine.draws)]
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         original = engine.encode(view)
         masked = engine.encode(masked_picture(view, hole, engine.under_hole))
         mask_latent = to_grid(hole, *original.shape[-2:])
-        noise = draw_noise(original.shape, generators)
+        noise = draw_noise(original.shape, each)
         inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
-        filled = engine.decode(engine.sample(ddim, sigmas, noise, inputs))
+        filled = engine.decode(mean_of_draws(engine.sample(ddim, sigmas, noise, inputs), engine.draws))
         return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
     resolution = resolution or engine.resolution

@@ -63,6 +63,7 @@ class ComfyEngine:
         self.resolution = config.resolution if config else stock
         self.under_hole = config.under_hole if config else "grey"
         self.texture = config.texture if config else "own"
+        self.draws = config.draws if config else 1
 
     def encode(self, image: Tensor) -> Tensor:
         """RGB in [0, 1] to a unit-variance latent."""

@@ -46,19 +46,21 @@ def test_a_configuration_from_before_sdxl_means_what_it_meant(config: ModelConfi
     stored = json.loads(json.dumps(config.as_dict()))
     for part, new in (("unet", "depth"), ("unet", "pooled_dim"), ("vae", "needs_fp32")):
         del stored[part][new]
-    del stored["under_hole"], stored["texture"]
+    del stored["under_hole"], stored["texture"], stored["draws"]
     assert ModelConfig.from_dict(stored) == config
 
 
 def test_what_a_unet_sees_under_its_hole_and_whether_it_draws_texture_travel_with_it(tmp_path: Path):
-    written = tiny_checkpoint(replace(tiny_config(), under_hole="continued", texture="borrowed"))
+    written = tiny_checkpoint(replace(tiny_config(), under_hole="continued", texture="borrowed", draws=4))
     write_checkpoint(tmp_path / "a.safetensors", written)
     read = read_checkpoint(tmp_path / "a.safetensors").config
-    assert (read.under_hole, read.texture) == ("continued", "borrowed")
+    assert (read.under_hole, read.texture, read.draws) == ("continued", "borrowed", 4)
     with pytest.raises(ValueError, match=r"under_hole must be one of \('grey', 'continued'\), got 'white'."):
         replace(written.config, under_hole="white")
     with pytest.raises(ValueError, match=r"texture must be one of \('own', 'borrowed'\), got 'stolen'."):
         replace(written.config, texture="stolen")
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0."):
+        replace(written.config, draws=0)
 
 
 def test_the_file_is_half_precision_with_ldm_names(tmp_path: Path):

@@ -1,11 +1,13 @@
 """Best of several: which candidate is taken, when drawing ends, and that a batch of them is several single runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.choosing import Choice, choose, draw_noise, seam_energy
+from eradiff_core.inpainting.choosing import Choice, choose, draw_noise, mean_of_draws, seam_energy
 from eradiff_core.inpainting.engine import DiffusersEngine
 from eradiff_core.inpainting.erasing import erase_holes
 from yoeo_core import pipeline as yoeo
@@ -89,9 +91,16 @@ def test_each_candidate_has_its_own_noise():
     assert Choice(2).generators(2**64 - 1)[1].initial_seed() == 0, "seeds wrap around"
 
 
+def test_each_candidates_latent_is_the_mean_of_its_own_draws():
+    latents = torch.arange(6.0)[:, None, None, None].expand(6, 4, 2, 2)
+    assert mean_of_draws(latents, 3)[:, 0, 0, 0].tolist() == [1.0, 4.0]
+    assert torch.equal(mean_of_draws(latents, 1), latents)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
 @pytest.mark.parametrize("method", [yoeo, eradiff], ids=["YOEO", "EraDiff"])
-def test_a_batch_of_candidates_is_as_many_single_runs(method):
-    engine = DiffusersEngine.of(tiny_checkpoint(tiny_config()))
+def test_a_batch_of_candidates_is_as_many_single_runs(method, draws):
+    engine = DiffusersEngine.of(tiny_checkpoint(replace(tiny_config(), draws=draws)))
     generator = torch.Generator().manual_seed(0)
     image, mask = torch.rand(2, 3, 64, 64, generator=generator), HOLE[:, 0]
     together = method.erase(engine, image[:1], mask, steps=2, seed=3, candidates=3)

@@ -17,7 +17,7 @@ from yoeo_core import pipeline as yoeo
 pytestmark = pytest.mark.usefixtures("in_comfyui")
 
 CONFIGS = {
-    "nano": replace(tiny_config(NANO, TINY, "v_prediction"), under_hole="continued", texture="borrowed"),
+    "nano": replace(tiny_config(NANO, TINY, "v_prediction"), under_hole="continued", texture="borrowed", draws=2),
     "like SD1.5": tiny_config(UNET_LIKE_SD15, KL),
     "like SD2": tiny_config(UNET_LIKE_SD2, TINY),
     "like SDXL": tiny_config(UNET_LIKE_SDXL, KL),
@@ -30,7 +30,8 @@ class Listening:
 
     def __init__(self, engine: Engine):
         self.engine, self.latents = engine, []
-        self.resolution, self.under_hole, self.texture = engine.resolution, engine.under_hole, engine.texture
+        self.resolution, self.under_hole = engine.resolution, engine.under_hole
+        self.texture, self.draws = engine.texture, engine.draws
 
     def encode(self, image):
         return self.engine.encode(image)
@@ -122,7 +123,7 @@ def test_sdxl_from_a_stock_loader_works_at_its_own_size_and_wants_a_pooled_vecto
     model = engine.model.clone()
     model.attachments = {}
     stock = build(model, engine.vae, engine.conditioning)
-    assert (stock.resolution, stock.under_hole, stock.texture) == (1024, "grey", "own")
+    assert (stock.resolution, stock.under_hole, stock.texture, stock.draws) == (1024, "grey", "own", 1)
     with pytest.raises(ValueError, match="conditioning must hold a pooled text for an SDXL model, got one without."):
         build(model, engine.vae, [[engine.conditioning[0][0], {}]])
 

@@ -92,12 +92,12 @@ def test_the_next_stage_goes_on_from_the_file_of_the_last(photos, vae, tmp_path)
 
 def test_what_a_unet_sees_under_its_hole_and_its_texture_are_chosen_once_and_inherited(photos, vae, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    stage1(first, photos, vae, "--steps", "1", *"--under-hole continued --texture borrowed".split())
+    stage1(first, photos, vae, "--steps", "1", *"--under-hole continued --texture borrowed --draws 3".split())
     argv = ["--base", str(first / "model.safetensors"), "--images", str(photos), "--out", str(second), *SMALL]
     train_yoeo_stage1.main(train_yoeo_stage1.parse_args([*argv, "--steps", "1"]))
     for run in (first, second):
         config = read_checkpoint(run / "model.safetensors").config
-        assert (config.under_hole, config.texture) == ("continued", "borrowed")
+        assert (config.under_hole, config.texture, config.draws) == ("continued", "borrowed", 3)
 
 
 @pytest.mark.parametrize("under_hole", UNDER_HOLE)

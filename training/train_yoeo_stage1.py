@@ -46,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
     parser.add_argument("--under-hole", choices=UNDER_HOLE, help="what it sees in the hole; left out: as the base")
     parser.add_argument("--texture", choices=TEXTURES, help="where its fills have theirs from; left out: as the base")
+    parser.add_argument("--draws", type=int, help="latents that a fill will be the mean of; left out: as the base")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
@@ -75,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
     resolution = args.resolution or networks.config.resolution
     under_hole = args.under_hole or networks.config.under_hole
     config = replace(networks.config, prediction=prediction, resolution=resolution, under_hole=under_hole)
-    config = replace(config, texture=args.texture or config.texture)
+    config = replace(config, texture=args.texture or config.texture, draws=args.draws or config.draws)
     accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px, sees its hole {under_hole}")
     schedule = Schedule()
     encoder = Encoder(networks.vae, config, accelerator.device)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise
+from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise, mean_of_draws
 from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
@@ -36,13 +36,14 @@ def erase(
     sigmas = path(steps)
     choice = Choice(candidates, judge, tries)
     generators = choice.generators(seed)
+    each = [generator for generator in generators for _ in range(engine.draws)]
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         masked = engine.encode(masked_picture(view, hole, engine.under_hole))
         mask_latent = to_grid(hole, *masked.shape[-2:])
-        noise = draw_noise(masked.shape, generators)
+        noise = draw_noise(masked.shape, each)
         inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
-        filled = engine.decode(engine.sample(lcm(generators), sigmas, noise, inputs))
+        filled = engine.decode(mean_of_draws(engine.sample(lcm(each), sigmas, noise, inputs), engine.draws))
         return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
     resolution = resolution or engine.resolution

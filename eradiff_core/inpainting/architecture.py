@@ -68,7 +68,8 @@ class ModelConfig:
 
     ``prediction`` is what the UNet gives (epsilon or v_prediction), ``resolution`` the side in pixels it works
     best at, ``under_hole`` what stands in the hole of the masked picture that it is fed (``masked_picture``),
-    ``texture`` whether its fills have their own or need that of their surroundings (``match_texture``), ``training``
+    ``texture`` whether its fills have their own or need that of their surroundings (``match_texture``), ``draws`` how
+    many latents are drawn and averaged for a fill: a small network lets some of its noise through.  ``training`` is
     free-form facts for people: the stage, the data, the steps.
     """
 
@@ -78,6 +79,7 @@ class ModelConfig:
     resolution: int = 512
     under_hole: str = "grey"
     texture: str = "own"
+    draws: int = 1
     training: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -87,6 +89,8 @@ class ModelConfig:
             raise ValueError(f"under_hole must be one of {UNDER_HOLE}, got {self.under_hole!r}.")
         if self.texture not in TEXTURES:
             raise ValueError(f"texture must be one of {TEXTURES}, got {self.texture!r}.")
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, got {self.draws}.")
 
     def as_dict(self) -> dict:
         return asdict(self)

@@ -81,6 +81,11 @@ def seam_energy(
     return ((filled - view).abs().mean(1, keepdim=True) * band).flatten(1).sum(1) / band.sum().clamp(min=1)
 
 
+def mean_of_draws(latents: Float[Tensor, "m 4 h w"], draws: int) -> Float[Tensor, "n 4 h w"]:
+    """One latent for each candidate, of so many draws in a row."""
+    return latents.unflatten(0, (-1, draws)).mean(1)
+
+
 def draw_noise(shape: torch.Size, generators: list[torch.Generator], dtype: torch.dtype = torch.float32) -> Tensor:
     """Standard normal noise for so many candidates, each from its own generator: ``[n, *shape[1:]]``."""
     return torch.cat([torch.randn((1, *shape[1:]), generator=one, dtype=dtype) for one in generators])

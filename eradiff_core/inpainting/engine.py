@@ -46,12 +46,13 @@ class Engine(Protocol):
     """What a pipeline sees of a model.  Pictures are RGB in [0, 1], latents have unit variance.
 
     ``under_hole`` says how the picture is masked for it (``masked_picture``), ``texture`` where its fills have theirs
-    from (``match_texture``).
+    from (``match_texture``), ``draws`` how many latents a fill is the mean of.
     """
 
     resolution: int
     under_hole: str
     texture: str
+    draws: int
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]: ...
 
@@ -78,7 +79,7 @@ class DiffusersEngine:
         callback: Callable[[dict], None] | None = None,
     ):
         self.config, self.resolution = config, config.resolution
-        self.under_hole, self.texture = config.under_hole, config.texture
+        self.under_hole, self.texture, self.draws = config.under_hole, config.texture, config.draws
         self.unet, self.vae, self.prompt, self.callback = unet, vae, prompt, callback
         self.device, self.dtype = prompt.tokens.device, prompt.tokens.dtype
         self.schedule = Schedule()
