@@ -76,7 +76,8 @@ def main(args: argparse.Namespace) -> None:
     resolution = args.resolution or networks.config.resolution
     under_hole = args.under_hole or networks.config.under_hole
     config = replace(networks.config, prediction=prediction, resolution=resolution, under_hole=under_hole)
-    config = replace(config, texture=args.texture or config.texture, draws=args.draws or config.draws)
+    draws = config.draws if args.draws is None else args.draws
+    config = replace(config, texture=args.texture or config.texture, draws=draws)
     accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px, sees its hole {under_hole}")
     schedule = Schedule()
     encoder = Encoder(networks.vae, config, accelerator.device)
