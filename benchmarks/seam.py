@@ -17,17 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eradiff_core.inpainting.built_in import ASSETS, BUILT_IN, NANO
-from eradiff_core.inpainting.choosing import draw_noise, mean_of_draws
 from eradiff_core.inpainting.colour import BAND_PX, match_colour
 from eradiff_core.inpainting.crop import crop_mask, crop_picture, stitch
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, load_engine
+from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.inpainting.erasing import plan
-from eradiff_core.inpainting.latents import masked_picture
-from eradiff_core.inpainting.masks import to_grid
-from eradiff_core.inpainting.texture import match_texture
 from training.data.pictures import read_rgb, to_tensor
 from training.running.sheets import save_sheet
-from yoeo_core.consistency import lcm, path
+from yoeo_core.consistency import path
+from yoeo_core.pipeline import fill_hole
 
 SIDE = 256
 
@@ -72,23 +69,14 @@ MATCHES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
-def fill(engine: DiffusersEngine, view: Tensor, hole: Tensor) -> Tensor:
-    """YOEO's two steps with the picture's grain or texture, before any colour is matched."""
-    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
-    generators = [torch.Generator().manual_seed(0)] * engine.draws
-    inputs = Inputs(torch.zeros_like(masked), to_grid(hole, *masked.shape[-2:]), masked)
-    latents = engine.sample(lcm(generators), path(2), draw_noise(masked.shape, generators), inputs)
-    filled = engine.decode(mean_of_draws(latents, engine.draws))
-    return match_texture(filled, view, hole, draw_noise(filled.shape, generators[:1]), engine.texture)
-
-
 def erase(
     engine: DiffusersEngine, picture: Tensor, hole: Tensor, match: Callable, grow_px: int
 ) -> tuple[Tensor, Tensor]:
     """The erased picture and where it may differ, with this way to match colours in the place of ours."""
     (patch,) = plan(hole[0], engine.resolution, grow_px, context=0.5)
     view, seen = crop_picture(picture, patch.crop), crop_mask(patch.hole, patch.crop)
-    return stitch(picture, match(fill(engine, view, seen), view, seen), patch.crop, patch.blend), patch.hole
+    filled = fill_hole(engine, view, seen, path(2), [torch.Generator().manual_seed(0)])
+    return stitch(picture, match(filled, view, seen), patch.crop, patch.blend), patch.hole
 
 
 def main(args: argparse.Namespace) -> None:

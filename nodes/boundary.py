@@ -58,12 +58,10 @@ class ComfyEngine:
         check_inpainting(model, vae, conditioning)
         self.model, self.vae, self.conditioning = model, vae, conditioning
         self.latent_format = model.get_model_object("latent_format")
-        config: ModelConfig | None = model.get_attachment(CONFIG)
         stock = SDXL_INPAINT.resolution if isinstance(model.model, SDXL) else STOCK_RESOLUTION
-        self.resolution = config.resolution if config else stock
-        self.under_hole = config.under_hole if config else "grey"
-        self.texture = config.texture if config else "own"
-        self.draws = config.draws if config else 1
+        config = model.get_attachment(CONFIG) or ModelConfig(resolution=stock)
+        self.resolution, self.under_hole = config.resolution, config.under_hole
+        self.texture, self.draws = config.texture, config.draws
 
     def encode(self, image: Tensor) -> Tensor:
         """RGB in [0, 1] to a unit-variance latent."""

@@ -8,6 +8,7 @@ from eradiff_core.inpainting.engine import Engine, Inputs
 from eradiff_core.inpainting.erasing import Erased, erase_holes
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.masks import to_grid
+from eradiff_core.inpainting.shapes import Float
 from eradiff_core.inpainting.texture import match_texture
 from yoeo_core.consistency import lcm, path
 
@@ -36,15 +37,36 @@ def erase(
     sigmas = path(steps)
     choice = Choice(candidates, judge, tries)
     generators = choice.generators(seed)
-    each = [generator for generator in generators for _ in range(engine.draws)]
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        masked = engine.encode(masked_picture(view, hole, engine.under_hole))
-        mask_latent = to_grid(hole, *masked.shape[-2:])
-        noise = draw_noise(masked.shape, each)
-        inputs = Inputs(torch.zeros_like(masked), mask_latent, masked)
-        filled = engine.decode(mean_of_draws(engine.sample(lcm(each), sigmas, noise, inputs), engine.draws))
-        return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+        return fill_hole(engine, view, hole, sigmas, generators)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
+
+
+def fill_hole(
+    engine: Engine,
+    view: Float[Tensor, "1 3 h w"],
+    hole: Float[Tensor, "1 1 h w"],
+    sigmas: Float[Tensor, "n"],
+    generators: list[torch.Generator],
+) -> Float[Tensor, "m 3 h w"]:
+    """A crop with its hole filled, once for each generator, with the grain or the texture around it."""
+    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    each = [generator for generator in generators for _ in range(engine.draws)]
+    latents = from_noise(engine, masked, to_grid(hole, *masked.shape[-2:]), sigmas, each)
+    filled = engine.decode(mean_of_draws(latents, engine.draws))
+    return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+
+
+def from_noise(
+    engine: Engine,
+    masked: Float[Tensor, "#b 4 h w"],
+    mask: Float[Tensor, "#b 1 h w"],
+    sigmas: Float[Tensor, "n"],
+    generators: list[torch.Generator],
+) -> Float[Tensor, "b 4 h w"]:
+    """The latents that the consistency steps reach from pure noise, one for each generator."""
+    inputs = Inputs(torch.zeros_like(masked), mask, masked)
+    return engine.sample(lcm(generators), sigmas, draw_noise(masked.shape, generators), inputs)

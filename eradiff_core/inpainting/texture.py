@@ -16,7 +16,7 @@ from eradiff_core.inpainting.shapes import Float
 TEXTURES = ("own", "borrowed")  # where a model's fills have theirs from
 
 # At the model's resolution.  Higher numbers look richer and cost PSNR, for borrowed texture is not the truth's: these
-# leave the nano ahead of smooth inpainting in both on validation pictures (assets/nano.md).
+# leave the nano ahead of smooth inpainting in the mean of both on validation pictures (assets/nano.md).
 DETAIL_PX = 2  # texture is what differs from its surroundings within so many pixels, shape is what remains
 STRENGTH_PX = 6  # its strength at a place is a mean within so many
 STRONGEST = 1.5  # standard deviations, as the median has them: an edge counts for no more than strong texture

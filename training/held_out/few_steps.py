@@ -3,23 +3,21 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import draw_noise
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs
+from eradiff_core.inpainting.engine import DiffusersEngine
 from eradiff_core.inpainting.latents import masked_picture
 from eradiff_core.inpainting.shapes import Float
 from training.data.encoding import Encoded
 from training.held_out.parts import in_parts
-from yoeo_core.consistency import lcm, path
+from yoeo_core.consistency import path
+from yoeo_core.pipeline import from_noise
 
 
 def fill_in_few_steps(
     engine: DiffusersEngine, encoded: Encoded, steps: int, generator: torch.Generator
 ) -> Float[Tensor, "b 4 h w"]:
     """The latents that YOEO's steps reach from pure noise."""
-    generators = [generator] * len(encoded["masked"])
-    inputs = Inputs(torch.zeros_like(encoded["masked"]), encoded["mask"], encoded["masked"])
-    noise = draw_noise(encoded["masked"].shape, generators)
-    return engine.sample(lcm(generators), path(steps), noise, inputs)
+    masked = encoded["masked"]
+    return from_noise(engine, masked, encoded["mask"], path(steps), [generator] * len(masked))
 
 
 def pictures_in_few_steps(engine: DiffusersEngine, encoded: Encoded, steps: int) -> Float[Tensor, "b 3 h w"]:
