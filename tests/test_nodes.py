@@ -1,11 +1,15 @@
 """The nodes as a graph calls them: their promises, their answers, and what each says to input that does not fit."""
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_files import CONFIG, clip_weights, diffusers_folder, single_file
 from in_comfyui import comfy, nodes, room
+from safetensors.torch import save_file
 from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
 from inpainting_core.checkpoint import write_checkpoint
@@ -376,3 +380,66 @@ def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
     assert text.endswith(" The hole is 90% of the picture: is the mask inverted?")
     with pytest.raises(ValueError, match=re.escape("No part of the mask reaches 1/2 (its highest is 0.30): nothing")):
         nodes()["EraseOnceCrop"].execute(picture(), mask() * 0.3, 4, 0.5, 128)
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """Empty folders in the place of ComfyUI's."""
+    folders = comfy("folder_paths")
+    for name in ("checkpoints", "diffusion_models", "diffusers"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setitem(folders.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors", ".ckpt"}))
+    folders.filename_list_cache.clear()
+    return tmp_path
+
+
+def loaded_weights(*names: str) -> dict[str, torch.Tensor]:
+    return nodes()["EraseOnceLoadModel"].execute(*names).result[0].model.diffusion_model.state_dict()
+
+
+def test_the_loaders_sentence_about_a_lacking_part_says_the_way_out(models, known):
+    base = tiny_checkpoint(CONFIG)
+    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
+    save_file(single_file(base) | text, models / "checkpoints" / "base.safetensors")
+    for kept, sentence in (
+        (single_file(base), "must hold a text encoder or an empty prompt of ours, but a.safetensors has neither: "),
+        ({k: v for k, v in single_file(base).items() if "first" not in k} | text, "an autoencoder, but a.safetensors "),
+    ):
+        file = models / "checkpoints" / "a.safetensors"
+        save_file(kept, file)
+        with pytest.raises(ValueError, match=sentence) as caught:
+            nodes()["EraseOnceLoadModel"].execute("a.safetensors", "none")
+        way_out = "move it to models/diffusion_models and choose it as 'unet' over any complete model."
+        assert str(caught.value).endswith(way_out)
+        file.rename(models / "diffusion_models" / "a.safetensors")
+        comfy("folder_paths").filename_list_cache.clear()
+        weights = loaded_weights("base.safetensors", "a.safetensors")
+        assert torch.equal(weights["input_blocks.0.0.weight"], base.unet["conv_in.weight"])
+
+
+def test_the_loader_lists_a_folder_by_its_unet_and_says_what_it_lacks(models):
+    base = tiny_checkpoint(CONFIG)
+    folder = diffusers_folder(models / "elsewhere", base)
+    (models / "diffusers" / "mine").symlink_to(folder)
+    assert "mine" in room("load").model_names() and "mine/unet" not in room("load").model_names()
+    with pytest.raises(ValueError, match="but mine has neither: download its folder text_encoder too."):
+        nodes()["EraseOnceLoadModel"].execute("mine", "none")
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(ValueError, match="but mine has none: download its folder vae too."):
+        nodes()["EraseOnceLoadModel"].execute("mine", "none")
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+def test_the_loader_gives_comfyui_exactly_what_fp8_means(models, known, scaled: bool):
+    base, layer = tiny_checkpoint(CONFIG), "model.diffusion_model.out.2"
+    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
+    stored = single_file(base) | text
+    stored = {k: v.to(torch.float8_e4m3fn) if k.startswith("model.") and v.ndim > 1 else v for k, v in stored.items()}
+    if scaled:
+        stored |= {"model.diffusion_model.scaled_fp8": torch.zeros(0).to(torch.float8_e4m3fn)}
+        stored |= {f"{layer}.scale_weight": torch.tensor(1.7), f"{layer}.scale_input": torch.ones(())}
+    save_file(stored, models / "checkpoints" / "a.safetensors")
+    weights = loaded_weights("a.safetensors", "none")
+    for key, value in weights.items():
+        scale = 1.7 if scaled and f"model.diffusion_model.{key}" == f"{layer}.weight" else 1.0
+        assert torch.equal(value.float(), stored[f"model.diffusion_model.{key}"].float() * torch.tensor(scale))
