@@ -49,7 +49,7 @@ def read_state_dict(path: Path, ordered_names: Sequence[str] = ()) -> tuple[dict
     elif path.suffix.lower() in PICKLES:
         tensors, metadata = _named(_unwrapped(read_pickle(path)), ordered_names, path.name), {}
     else:
-        raise ValueError(f"weights must end in one of {SAFETENSORS + PICKLES}, got {path.name}.")
+        raise ValueError(f"weights must end in one of {SAFETENSORS + PICKLES}, got {path.name}; take another version.")
     return _without_prefixes(tensors), metadata
 
 

@@ -128,7 +128,8 @@ def test_a_pickle_of_something_else_is_refused(tmp_path: Path):
 
 def test_another_ending_is_refused(tmp_path: Path):
     (tmp_path / "a.gguf").write_text("GGUF")
-    refuses(tmp_path / "a.gguf", "weights must end in one of ('.safetensors', '.sft', '.ckpt', '.pt', '.pth', '.bin')")
+    read = "('.safetensors', '.sft', '.ckpt', '.pt', '.pth', '.bin')"
+    refuses(tmp_path / "a.gguf", f"weights must end in one of {read}, got a.gguf; take another version.")
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path):
