@@ -1,4 +1,4 @@
-"""The small models that come with the pack, so that everything runs before anything is downloaded."""
+"""The small models and pictures that come with the pack, so that everything runs before anything is downloaded."""
 
 from pathlib import Path
 
@@ -8,6 +8,10 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 NANO, NANO_ERADIFF = "nano (built in)", "nano EraDiff (built in)"
 BUILT_IN = {NANO: ASSETS / "nano.safetensors", NANO_ERADIFF: ASSETS / "nano_eradiff.safetensors"}
 NANO_DETECTOR = ASSETS / "nano_detector.safetensors"
+
+# Photographs in the public domain with the masks of what to erase (assets/pictures/ATTRIBUTION.md).
+PICTURES = ASSETS / "pictures"
+EXAMPLES = {name: (PICTURES / f"{name}.jpg", PICTURES / f"{name}_mask.png") for name in ("wren", "rocket", "satellite")}
 
 # What ``--model nano`` is for each method: the one that was trained for it.
 NANO_OF = {"yoeo": NANO, "eradiff": NANO_ERADIFF}

@@ -29,8 +29,9 @@ class Erased:
 
     ``candidates`` are as many pictures for each given one as were asked for, made of each crop's best, second best and
     so on.  ``crops`` are what was worked on; each has its ``tries`` and the share of its hole in which the judge still
-    saw something.  ``highest`` is the mask's highest value, of which less than 1/2 is no hole, and ``share`` the part
-    of the picture that is hole, 0 to 1, the largest of a batch.
+    saw something.  ``objects`` is how many there were: far-apart parts of a mask count each.  ``highest`` is the mask's
+    highest value, of which less than 1/2 is no hole, and ``share`` the part of the picture that is hole, 0 to 1, the
+    largest of a batch.
     """
 
     image: Float[Tensor, "b c h w"]
@@ -39,15 +40,17 @@ class Erased:
     candidates: Float[Tensor, "m c h w"]
     tries: tuple[int, ...]
     left: tuple[float, ...]
+    objects: int
     highest: float
     share: float
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One crop's work: its patch with the ring, and what of it is hole at its turn."""
+    """One crop's work: its patch with the ring, which of the masks it is of, and what of it is hole at its turn."""
 
     patch: Patch
+    mask: int
     hole: Float[Tensor, "1 1 wh ww"]
 
 
@@ -68,6 +71,7 @@ def erase_holes(
     size = image.shape[-2:]
     objects = as_objects(mask, *size, frames=len(image)).cpu()
     plans = [plan(one, resolution, grow_px, context) for one in objects]
+    counts = [len({(step.mask, number) for step in steps for number in step.patch.objects}) for steps in plans]
     candidates = image[:, :3].repeat_interleave(choice.candidates, 0)
     changed = image.new_zeros(len(image), 1, *size)
     drawn = candidates.split(choice.candidates), changed.split(1), image[:, 3:].split(1)
@@ -80,6 +84,7 @@ def erase_holes(
         candidates=candidates,
         tries=tuple(one.tries for crops in chosen for one in crops),
         left=tuple(float(one.areas[0]) for crops in chosen for one in crops),
+        objects=sum(counts[i % len(plans)] for i in range(len(image))),
         highest=float(mask.max()),
         share=float(objects.amax(1).mean((1, 2)).max()),
     )
@@ -104,12 +109,15 @@ def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context
             "mask must leave some of the picture to look at, got one that covers all of it. Invert it, or cover less."
         )
     size = masks.shape[-2:]
-    patches = [
-        with_ring(patch, ring_px(patch.crop, grow_px), size)
-        for mask in masks
+    planned = [
+        (number, with_ring(patch, ring_px(patch.crop, grow_px), size))
+        for number, mask in enumerate(masks)
         for patch in plan_patches(mask[None, None], resolution, context, margin_px(grow_px))
     ]
-    steps = [Step(patch, seen_holes(patches[i:], patch.crop, size)) for i, patch in enumerate(patches)]
+    patches = [patch for _, patch in planned]
+    steps = [
+        Step(patch, number, seen_holes(patches[i:], patch.crop, size)) for i, (number, patch) in enumerate(planned)
+    ]
     if any(bool(step.hole.all()) for step in steps):
         raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
     return steps

@@ -7,7 +7,7 @@ Everything is held at the size of the part it is about, never at the picture's: 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -26,19 +26,25 @@ LOOKED_AT = 1024  # pixels of the longer side at which a part's thickness is mea
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A piece of the hole: the box that just holds it (pixels of the picture) and which pixels of the box it is."""
+    """A piece of the hole: the box that just holds it (pixels of the picture), which pixels of the box it is, and the
+    number of the object that it belongs to."""
 
     box: Box
     pixels: Bool[np.ndarray, "rows columns"]
+    object: int
 
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """One crop and the part of the hole that it is for; ``blend`` weighs the fill at each pixel of ``box``."""
+    """One crop and the part of the hole that it is for; ``blend`` weighs the fill at each pixel of ``box``.
+
+    ``objects`` are the numbers of the objects of which some lies in it; near parts of a mask count as one object.
+    """
 
     crop: Crop
     box: Box
     blend: Float[Tensor, "1 1 rows columns"]
+    objects: frozenset[int]
 
     @property
     def hole(self) -> Float[Tensor, "1 1 rows columns"]:
@@ -74,7 +80,7 @@ def with_ring(patch: Patch, radius_px: float, size: tuple[int, int]) -> Patch:
     box = max(0, top - pad), max(0, left - pad), min(size[0], bottom + pad), min(size[1], right + pad)
     plane = patch.blend.new_zeros(1, 1, box[2] - box[0], box[3] - box[1])
     plane[..., top - box[0] : bottom - box[0], left - box[1] : right - box[1]] = patch.blend
-    return Patch(patch.crop, box, feather(plane, radius_px))
+    return replace(patch, box=box, blend=feather(plane, radius_px))
 
 
 def seen_holes(patches: list[Patch], crop: Crop, size: tuple[int, int]) -> Float[Tensor, "1 1 wh ww"]:
@@ -116,7 +122,7 @@ def _near_parts(mask: Float[Tensor, "1 1 h w"], context: float, margin_px: int) 
     numbers = np.concatenate([[0], group + 1]).astype(np.int32)[labels.numpy()]
     slices = [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in boxes.tolist()]
     return [
-        Part(tuple(box), numbers[where] == number)
+        Part(tuple(box), numbers[where] == number, number)
         for number, (box, where) in enumerate(zip(boxes.tolist(), slices, strict=True), 1)
     ]
 
@@ -158,13 +164,14 @@ def _halves(part: Part) -> tuple[Part, Part]:
     axis, middle = (0, rows // 2) if rows >= columns else (1, columns // 2)
     first, second = np.split(part.pixels, [middle], axis)
     top, left = part.box[:2]
-    return _trimmed(first, top, left), _trimmed(second, *((top + middle, left) if axis == 0 else (top, left + middle)))
+    further = (top + middle, left) if axis == 0 else (top, left + middle)
+    return _trimmed(first, top, left, part.object), _trimmed(second, *further, part.object)
 
 
-def _trimmed(pixels: Bool[np.ndarray, "rows columns"], top: int, left: int) -> Part:
+def _trimmed(pixels: Bool[np.ndarray, "rows columns"], top: int, left: int, object: int) -> Part:
     rows, columns = (pixels.any(axis).nonzero()[0] for axis in (1, 0))
     box = top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1
-    return Part(tuple(map(int, box)), pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return Part(tuple(map(int, box)), pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], object)
 
 
 def _is_thin(part: Part) -> bool:
@@ -189,7 +196,7 @@ def _patch(crop: Crop, parts: list[Part]) -> Patch:
         y, x = part.box[0] - top, part.box[1] - left
         there = plane[0, 0, y : y + part.pixels.shape[0], x : x + part.pixels.shape[1]]
         there[torch.from_numpy(part.pixels)] = 1
-    return Patch(crop, (top, left, bottom, right), plane)
+    return Patch(crop, (top, left, bottom, right), plane, frozenset(part.object for part in parts))
 
 
 def _area(box: Box) -> int:

@@ -9,16 +9,28 @@ def sentence(erased: Erased, steps: int, seconds: float, judged: bool) -> str:
     """What became of a picture, or of a batch of them, in words; ``judged`` where a detector looked at the fills."""
     if not erased.crops:
         return f"{without_hole(erased.highest)}: nothing to erase, the picture is unchanged."
-    sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
-    several = len(erased.candidates) // len(erased.image)
-    drawn = f", best of {several}" if several > 1 else ""
-    work = f"{counted(len(erased.crops), 'crop')} at {', '.join(sizes)}, {counted(steps, 'step')} each{drawn}"
-    said = [f"{work}, {seconds:.1f} s."]
+    said = [f"Erased {what(erased)}: {how(erased, steps)}, {seconds:.1f} s."]
     if judged:
         said.append(what_is_left(erased))
     if erased.share > MOSTLY_HOLE:
         said.append(f"The hole is {erased.share:.0%} of the picture: is the mask inverted?")
     return " ".join(said)
+
+
+def what(erased: Erased) -> str:
+    """The objects, the pictures where there are several, and the crops where those are not one for each object."""
+    text = counted(erased.objects, "object")
+    if len(erased.image) > 1:
+        text += f" in {len(erased.image)} pictures"
+    return text if len(erased.crops) == erased.objects else f"{text} in {counted(len(erased.crops), 'crop')}"
+
+
+def how(erased: Erased, steps: int) -> str:
+    """At which sizes, in how many steps, and of how many candidates."""
+    sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
+    several = len(erased.candidates) // len(erased.image)
+    drawn = [f"best of {several}"] if several > 1 else []
+    return ", ".join([*sizes, counted(steps, "step"), *drawn])
 
 
 def without_hole(highest: float) -> str:
@@ -27,10 +39,14 @@ def without_hole(highest: float) -> str:
 
 
 def what_is_left(erased: Erased) -> str:
-    """What the detector says of the crops, after how many draws."""
+    """What the detector says of the fills, after how many draws."""
+    draws = max(erased.tries)
+    after = f" after {counted(draws, 'draw')}" if draws > 1 else ""
     bad = [left for left in erased.left if left > 0]
-    verdict = f"{len(bad)} with something in {max(bad):.0%} of the hole" if bad else "all clean"
-    return f"Sundry Check: {verdict}, after {counted(max(erased.tries), 'draw')}."
+    if not bad:
+        return f"Clean{after}."
+    where = f"{len(bad)} of {counted(len(erased.crops), 'crop')}"
+    return f"Not clean{after}: something is left in {where}, in up to {max(bad):.0%} of its hole."
 
 
 def counted(number: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from .check import EraseOnceSundryCheck
 from .crop import EraseOnceCrop, EraseOnceStitch
 from .detector import EraseOnceLoadDetector
 from .erase import EraseOnceEraDiff, EraseOnceYOEO
+from .example import EraseOnceExamplePicture
 from .load import EraseOnceLoadModel
 from .sigmas import EraseOnceSigmas
 from .snap import EraseOnceSnapMask
@@ -25,4 +26,5 @@ class EraseOnceExtension(ComfyExtension):
             EraseOnceLoadDetector,
             EraseOnceSundryCheck,
             EraseOnceSnapMask,
+            EraseOnceExamplePicture,
         ]

@@ -17,7 +17,7 @@ from .boundary import image_from, mask_from, picture_from
 from .detector import detections, detector_input
 from .overlay import drawn
 from .schema import require_choice, schema
-from .telling import tell
+from .telling import report_of, report_output, tell
 
 PRESETS = ("loss", "metric", "custom")
 
@@ -84,6 +84,7 @@ class EraseOnceSundryCheck(io.ComfyNode):
                 io.Image.Output(
                     display_name="overlay", tooltip="The pictures with numbered entities, sundries filled in red."
                 ),
+                report_output(),
             ],
         )
 
@@ -127,6 +128,7 @@ def sentence(verdict: Verdict, hole: Tensor, highest: float) -> str:
 
 def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor, image: Tensor) -> io.NodeOutput:
     """The node's outputs, and every verdict in words, on the node and in the history."""
+    report = report_of(said)
     sundries = torch.stack([verdict.sundry_mask[None].float() for verdict in verdicts])
     return io.NodeOutput(
         [verdict.passed for verdict in verdicts],
@@ -134,5 +136,6 @@ def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor, image: Te
         [verdict.area for verdict in verdicts],
         mask_from(sundries, image),
         image_from(overlays, image),
-        ui=tell(said),
+        report,
+        ui=tell(report),
     )

@@ -19,7 +19,7 @@ from yoeo_core.judge import judge_by
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
 from .detector import detections, detector_input
 from .schema import attention_input, context_input, grow_input, schema
-from .telling import tell
+from .telling import report_output, tell
 
 TRIES = 4
 
@@ -236,10 +236,12 @@ def what_comes_out() -> list[io.Output]:
         io.Image.Output(display_name="image", tooltip="The pictures without what the mask covered."),
         io.Mask.Output(display_name="changed", tooltip="Where they may differ from the given ones: the grown mask."),
         io.Image.Output(display_name="candidates", tooltip="All candidates of each picture, the best first."),
+        report_output(),
     ]
 
 
 def answer(erased: Erased, image: Tensor, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
     """The node's outputs, and one sentence about what was done, on the node and in the history."""
     pictures = image_from(erased.image, image), mask_from(erased.changed, image), image_from(erased.candidates, image)
-    return io.NodeOutput(*pictures, ui=tell([sentence(erased, steps, seconds, judged)]))
+    report = sentence(erased, steps, seconds, judged)
+    return io.NodeOutput(*pictures, report, ui=tell(report))

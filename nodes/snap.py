@@ -16,7 +16,7 @@ from yoeo_core.snapping import Snapped, snap
 from .boundary import mask_from, picture_from
 from .detector import detections, detector_input
 from .schema import schema
-from .telling import tell
+from .telling import report_of, report_output, tell
 
 
 class EraseOnceSnapMask(io.ComfyNode):
@@ -53,6 +53,7 @@ class EraseOnceSnapMask(io.ComfyNode):
                     display_name="mask",
                     tooltip="The entities, grown; a part that hits no entity stays as it was painted.",
                 ),
+                report_output(),
             ],
         )
 
@@ -72,7 +73,8 @@ class EraseOnceSnapMask(io.ComfyNode):
         ]
         said = [sentence(one, peak) for one, peak in zip(snapped, highest.flatten().tolist(), strict=True)]
         masks = widened(torch.cat([one.mask for one in snapped]), grow)
-        return io.NodeOutput(mask_from(masks, image), ui=tell(said, "Picture" if len(picture) > 1 else "Mask"))
+        report = report_of(said, "Picture" if len(picture) > 1 else "Mask")
+        return io.NodeOutput(mask_from(masks, image), report, ui=tell(report))
 
 
 def sentence(snapped: Snapped, highest: float) -> str:

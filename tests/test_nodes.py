@@ -120,9 +120,9 @@ def test_an_empty_mask_gives_the_picture_back_and_says_so(node: str, loaded: dic
 
 def test_the_answer_tells_what_was_done(loaded: dict):
     (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), resolution=128).ui.as_dict()["text"]
-    assert re.fullmatch(r"1 crop at 128 x 128, 2 steps each, \d+\.\d s\.", text)
+    assert re.fullmatch(r"Erased 1 object: 128 x 128, 2 steps, \d+\.\d s\.", text)
     (text,) = erase("EraseOnceEraDiff", loaded, picture(), mask(), steps=4, strength=0.5).ui.as_dict()["text"]
-    assert "2 steps each" in text
+    assert ", 2 steps, " in text
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_the_best_of_several_comes_first_and_the_answer_says_what_is_left(node: 
     assert min((erased[:1] - one).abs().max() for one in alone) < 1e-3, "a candidate is what its seed alone gives"
     (text,) = answer.ui.as_dict()["text"]
     assert ", best of 3, " in text and re.search(
-        r"Sundry Check: (all clean|\d with something in \d+% of the hole)", text
+        r" s\. (Clean\.|Not clean: something is left in \d of 2 crops, )", text
     )
 
 
@@ -149,13 +149,13 @@ def test_it_draws_until_clean_only_with_a_detector_to_say_so(loaded: dict, detec
     (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), until_clean=True, detector=detector).ui.as_dict()[
         "text"
     ]
-    assert text.endswith("Sundry Check: all clean, after 1 draw.")
+    assert text.endswith(" s. Clean.")
 
 
 def test_a_batch_of_masks_for_one_picture_is_as_many_objects(loaded: dict):
     both = torch.cat([mask(left=20), mask(left=60)])
     answer = erase("EraseOnceYOEO", loaded, picture(), both)
-    assert answer.ui.as_dict()["text"][0].startswith("2 crops")
+    assert answer.ui.as_dict()["text"][0].startswith("Erased 2 objects: ")
     assert bool((answer[1] >= both.amax(0)).all())
 
 

@@ -152,3 +152,10 @@ def test_specks_are_held_at_their_own_size():
     held = sum(step.patch.blend.numel() + step.hole.numel() for step in steps)
     assert len(steps) >= 40 and held < mask.numel()
     assert peak < 2.5 * mask.numel() * mask.element_size(), "of NumPy; the tensors are those that are held"
+
+
+def test_pieces_of_one_thing_count_as_one_object():
+    wire, speck = stroke(800, 1600, 0.01, 9), drawn(800, 1600, (700, 709, 40, 49))
+    patches = plan_patches(torch.maximum(wire, speck), 192, CONTEXT, MARGIN)
+    numbers = [number for patch in patches for number in patch.objects]
+    assert len(patches) > 5 and len(set(numbers)) == 2
