@@ -24,7 +24,7 @@ class EraseOnceExamplePicture(io.ComfyNode):
                     "picture",
                     options=list(EXAMPLES),
                     default=next(iter(EXAMPLES)),
-                    tooltip="wren: a bird on a rock; rocket: a rocket on its pad; satellite: a spacecraft over a coast.",
+                    tooltip="wren: a bird on a rock; rocket: one on its pad; satellite: a spacecraft over a coast.",
                 )
             ],
             outputs=[

@@ -83,8 +83,8 @@ def test_nodes_names_inputs_and_outputs():
         assert schema.display_name == display_name and [part.id for part in schema.inputs] == inputs
         assert all(part.tooltip and part.tooltip.endswith(".") for part in [*schema.inputs, *schema.outputs])
     outputs = nodes()["EraseOnceSundryCheck"].GET_SCHEMA().outputs
-    assert [part.display_name for part in outputs] == ["passed", "count", "area", "sundries", "overlay"]
-    assert [part.is_output_list for part in outputs] == [True, True, True, False, False]
+    assert [part.display_name for part in outputs] == ["passed", "count", "area", "sundries", "overlay", "report"]
+    assert [part.is_output_list for part in outputs] == [True, True, True, False, False, False]
     assert nodes()["EraseOnceLoadDetector"].GET_SCHEMA().outputs[0].io_type == "ERASE_ONCE_DETECTOR"
 
 
@@ -104,7 +104,7 @@ def test_a_verdict_is_the_cores(preset: str, detector):
 
 def test_a_hole_that_holds_an_entity_fails_and_says_so(detector):
     answer = run_check(picture(), WIDE, detector)
-    (passed, count, area, sundries, _) = answer.result
+    passed, count, area, sundries = answer.result[:4]
     assert passed == [False] and count[0] > 0 and 0 < area[0] <= 1 and sundries.any()
     pattern = rf"Failed: {count[0]} (sundry covers|sundries cover) {area[0]:.1%} of the hole \(score 0\.\d\d.*\)\."
     assert re.fullmatch(pattern, said(answer))
@@ -154,7 +154,7 @@ def test_masks_of_another_size(detector):
 def test_comfyui_hands_on_one_verdict_a_picture(detector):
     answer = run_check(picture(3), WIDE, detector)
     handed = comfy("execution").merge_result_data([answer.result], nodes()["EraseOnceSundryCheck"])
-    assert [len(part) for part in handed] == [3, 3, 3, 1, 1]
+    assert [len(part) for part in handed] == [3, 3, 3, 1, 1, 1]
 
 
 def test_the_overlay_shows_what_was_found(detector, blind):

@@ -25,6 +25,7 @@ PROMISED = {
     "EraseOnceLoadDetector": "Load Sundry Detector",
     "EraseOnceSundryCheck": "Sundry Check (Mask2Former)",
     "EraseOnceSnapMask": "Snap Mask to Entity",
+    "EraseOnceExamplePicture": "Example Picture",
 }
 SEVERAL = ["candidates", "until_clean", "tries"]
 # Saved graphs store these by position: append only.
@@ -39,6 +40,7 @@ WIDGETS = {
     "EraseOnceLoadDetector": ["detector"],
     "EraseOnceSundryCheck": ["preset", "ios", "score"],
     "EraseOnceSnapMask": ["grow"],
+    "EraseOnceExamplePicture": ["picture"],
 }
 ERASERS = {"EraseOnceYOEO": {"steps": 2}, "EraseOnceEraDiff": {"steps": 2, "strength": 1.0, "attention": "rectified"}}
 SETTINGS = {"seed": 1, "grow": 3, "context": 0.5, "resolution": 0}
@@ -96,7 +98,7 @@ def test_widgets_keep_their_places(name: str):
 @pytest.mark.parametrize("node", ERASERS)
 def test_only_the_grown_hole_changes(node: str, loaded: dict):
     image, hole = picture(), mask()
-    erased, changed, candidates = erase(node, loaded, image, hole).result
+    erased, changed, candidates = erase(node, loaded, image, hole).result[:3]
     assert torch.equal(candidates, erased)
     assert erased.shape == image.shape and changed.shape == hole.shape and erased.dtype == torch.float32
     assert torch.equal(erased[changed == 0], image[changed == 0])
@@ -133,7 +135,7 @@ def detector(in_comfyui):
 @pytest.mark.parametrize("node", ERASERS)
 def test_the_best_of_several_comes_first_and_the_answer_says_what_is_left(node: str, loaded: dict, detector):
     answer = erase(node, loaded, picture(frames=2), mask(), candidates=3, detector=detector)
-    erased, changed, candidates = answer.result
+    erased, changed, candidates = answer.result[:3]
     assert candidates.shape == (6, 90, 140, 3) and torch.equal(candidates[::3], erased)
     alone = [erase(node, loaded, picture(), mask(), seed=seed)[0] for seed in (1, 2, 3)]
     assert min((erased[:1] - one).abs().max() for one in alone) < 1e-3, "a candidate is what its seed alone gives"
@@ -322,7 +324,7 @@ def test_a_picture_comes_back_in_the_precision_that_it_came_in(node: str, dtype:
     """A ComfyUI with --fp16-intermediates hands out half precision, and saves other bytes of a picture in fp32."""
     image = (picture().double() / 3).to(dtype)
     for hole in (torch.zeros(1, 90, 140), mask().to(dtype)):
-        erased, changed, candidates = erase(node, loaded, image, hole).result
+        erased, changed, candidates = erase(node, loaded, image, hole).result[:3]
         assert erased.dtype == changed.dtype == candidates.dtype == dtype
         assert torch.equal(erased[changed == 0], image[changed == 0])
 
@@ -339,7 +341,7 @@ def test_crop_and_stitch_keep_the_precision_too():
 def test_alpha_comes_back_bit_for_bit(node: str, loaded: dict):
     image = torch.cat([picture(2), torch.rand(2, 90, 140, 1)], -1)
     image[:, :, :40, 3] = 0
-    erased, changed, candidates = erase(node, loaded, image, mask(), candidates=2).result
+    erased, changed, candidates = erase(node, loaded, image, mask(), candidates=2).result[:3]
     assert erased.shape == image.shape and torch.equal(erased[..., 3], image[..., 3])
     assert torch.equal(erased[changed == 0], image[changed == 0])
     assert torch.equal(candidates[..., 3], image[..., 3].repeat_interleave(2, 0))
@@ -443,3 +445,19 @@ def test_the_loader_gives_comfyui_exactly_what_fp8_means(models, known, scaled: 
     for key, value in weights.items():
         scale = 1.7 if scaled and f"model.diffusion_model.{key}" == f"{layer}.weight" else 1.0
         assert torch.equal(value.float(), stored[f"model.diffusion_model.{key}"].float() * torch.tensor(scale))
+
+
+@pytest.mark.parametrize("name", ["wren", "rocket", "satellite"])
+def test_an_example_picture_comes_with_the_mask_of_what_to_erase(name: str, loaded: dict):
+    image, hole = nodes()["EraseOnceExamplePicture"].execute(name).result
+    assert image.shape[1:3] == hole.shape[1:] and image.dtype == hole.dtype == torch.float32
+    assert set(hole.unique().tolist()) == {0, 1} and 0.002 < hole.mean() < 0.2
+    with pytest.raises(ValueError, match="picture must be one of wren, rocket, satellite, got 'cat'."):
+        nodes()["EraseOnceExamplePicture"].execute("cat")
+
+
+@pytest.mark.parametrize("node", ERASERS)
+def test_the_report_is_the_last_output_and_what_the_node_says(node: str, loaded: dict):
+    answer = erase(node, loaded, picture(), mask())
+    assert nodes()[node].GET_SCHEMA().outputs[-1].display_name == "report"
+    assert answer.result[-1] == answer.ui.as_dict()["text"][0] and answer.result[-1].startswith("Erased 1 object: ")

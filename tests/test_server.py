@@ -31,6 +31,7 @@ NODES = {
     "EraseOnceLoadDetector",
     "EraseOnceSundryCheck",
     "EraseOnceSnapMask",
+    "EraseOnceExamplePicture",
 }
 GROWN_PX = 12  # more than any graph grows its mask
 
