@@ -1,8 +1,8 @@
 """Erase Once, a ComfyUI node pack: objects removed from pictures by EraDiff and YOEO.
 
-ComfyUI imports this file under its path, and the pack's folder is not on ``sys.path``. The two cores are therefore
-registered here under their own names, so that nodes, training scripts and tests all write ``from eradiff_core...``
-and get one and the same module.
+ComfyUI imports this file under its path, and the pack's folder is not on ``sys.path``. The three cores are therefore
+registered here under their own names, so that nodes, training scripts and tests all write ``from yoeo_core...`` and
+get one and the same module.
 """
 
 import sys
@@ -28,7 +28,7 @@ def register_core(name: str) -> None:
 
 WEB_DIRECTORY = "web"  # the help pages; ComfyUI serves them under this folder's name
 
-for core in ("eradiff_core", "yoeo_core"):
+for core in ("inpainting_core", "eradiff_core", "yoeo_core"):
     register_core(core)
 
 

@@ -25,10 +25,10 @@ from torch.nn.functional import interpolate
 
 from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
-from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
-from eradiff_core.inpainting.latents import masked_picture
-from eradiff_core.inpainting.masks import as_mask, grow
+from inpainting_core.built_in import BUILT_IN, NANO_OF
+from inpainting_core.engine import DiffusersEngine, load_engine
+from inpainting_core.latents import masked_picture
+from inpainting_core.masks import as_mask, grow
 from training.data.pictures import read_rgb, to_tensor
 from training.networks.perceptual import perceptual_net
 from training.running.sheets import save_sheet

@@ -20,9 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.around_the_hole import perceptual_in, psnr_in
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
-from eradiff_core.inpainting.engine import load_engine
-from eradiff_core.inpainting.masks import as_mask
+from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
+from inpainting_core.engine import load_engine
+from inpainting_core.masks import as_mask
 from training.data.pictures import list_pictures, read_rgb, to_tensor
 from training.networks.perceptual import perceptual_net
 from yoeo_core import pipeline as yoeo

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from eradiff_core.cro import cro_loss, draw_jump
-from eradiff_core.inpainting.engine import call_unet
-from eradiff_core.inpainting.latents import unet_input
-from eradiff_core.inpainting.schedule import Schedule, add_noise, noise_from
+from inpainting_core.engine import call_unet
+from inpainting_core.latents import unet_input
+from inpainting_core.schedule import Schedule, add_noise, noise_from
 from training.networks.bases import load_networks
 
 

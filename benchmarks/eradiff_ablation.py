@@ -19,8 +19,8 @@ from torch import Tensor
 
 from benchmarks.ideal_chain import object_left_at_the_end
 from benchmarks.pasted_objects import CutoutScenes, score
-from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
 from eradiff_core.synthesis import Ranges
+from inpainting_core.engine import DiffusersEngine, load_engine
 from training import train_eradiff
 from training.data.encoding import Encoded, Encoder
 from training.data.pairs import DrawnScenes, Pairs

@@ -10,7 +10,7 @@ a path of about 12 steps, whose stride is that of the jumps trained on, ends wit
 import torch
 
 from eradiff_core.cro import GAMMA_MAX, jump_weight, signals, target_shift
-from eradiff_core.inpainting.schedule import Schedule, trailing_timesteps
+from inpainting_core.schedule import Schedule, trailing_timesteps
 
 STEPS = (1, 2, 4, 5, 8, 10, 12, 15, 20, 25, 50, 100)
 

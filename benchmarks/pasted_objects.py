@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from eradiff_core.inpainting.shapes import Float
 from eradiff_core.synthesis import cut_out
+from inpainting_core.shapes import Float
 from training.data.pairs import DrawnScenes, Scene
 from training.data.pictures import list_pictures, to_tensor
 from training.held_out.few_steps import hole_psnr

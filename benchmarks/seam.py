@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.built_in import ASSETS, BUILT_IN, NANO
-from eradiff_core.inpainting.colour import BAND_PX, match_colour
-from eradiff_core.inpainting.crop import crop_mask, crop_picture, stitch
-from eradiff_core.inpainting.engine import DiffusersEngine, load_engine
-from eradiff_core.inpainting.erasing import plan
+from inpainting_core.built_in import ASSETS, BUILT_IN, NANO
+from inpainting_core.colour import BAND_PX, match_colour
+from inpainting_core.crop import crop_mask, crop_picture, stitch
+from inpainting_core.engine import DiffusersEngine, load_engine
+from inpainting_core.erasing import plan
 from training.data.pictures import read_rgb, to_tensor
 from training.running.sheets import save_sheet
 from yoeo_core.consistency import path

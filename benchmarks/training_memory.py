@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from eradiff_core.inpainting.architecture import SD15_INPAINT
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import build_unet, build_vae, call_unet
+from inpainting_core.architecture import SD15_INPAINT
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet, build_vae, call_unet
 from training.running.distilling import middle_channels
 from yoeo_core.detector import SundryDetector
 from yoeo_core.discriminator import Discriminator, middle_features

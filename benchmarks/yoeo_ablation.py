@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.eradiff_ablation import print_table
 from benchmarks.pasted_objects import box_crops, frechet_distance
-from eradiff_core.inpainting.built_in import NANO_DETECTOR
-from eradiff_core.inpainting.engine import DiffusersEngine
+from inpainting_core.built_in import NANO_DETECTOR
+from inpainting_core.engine import DiffusersEngine
 from training import train_yoeo_stage2, train_yoeo_stage3
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder

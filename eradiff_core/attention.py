@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from eradiff_core.inpainting.masks import to_tokens
-from eradiff_core.inpainting.shapes import Bool, Float, Int
+from inpainting_core.masks import to_tokens
+from inpainting_core.shapes import Bool, Float, Int
 
 MODES = ("rectified", "strict", "off")
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.schedule import Schedule, add_noise, per_sample
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.schedule import Schedule, add_noise, per_sample
+from inpainting_core.shapes import Float, Int
 
 GAMMA_MAX = 100  # the paper's gamma_m: the longest jump in timesteps
 TIGHTNESS = 0.1  # a jump drawn for an N-step sampler differs from that sampler's stride by at most this share

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from eradiff_core.inpainting.schedule import Schedule, trailing_timesteps
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.schedule import Schedule, trailing_timesteps
+from inpainting_core.shapes import Float
 
 
 def path(steps: int = 12, strength: float = 1.0) -> Float[Tensor, "n"]:

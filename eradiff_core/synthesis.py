@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.masks import grow
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.masks import grow
+from inpainting_core.shapes import Float
 
 TRIES = 20  # places looked at for one copy
 

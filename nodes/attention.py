@@ -7,7 +7,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core.attention import MODES, attend
-from eradiff_core.inpainting.masks import as_mask, to_tokens
+from inpainting_core.masks import as_mask, to_tokens
 
 from .patch import Attention, fast_kernel, replace_self_attention, self_attention_blocks
 from .schema import attention_input, require_choice, schema

@@ -16,9 +16,9 @@ from comfy.samplers import KSAMPLER
 from comfy.sd import VAE
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import SDXL_INPAINT, ModelConfig
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import Inputs
+from inpainting_core.architecture import SDXL_INPAINT, ModelConfig
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import Inputs
 
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
 

@@ -5,8 +5,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.inpainting.erasing import check_picture
-from eradiff_core.inpainting.masks import as_mask
+from inpainting_core.erasing import check_picture
+from inpainting_core.masks import as_mask
 from yoeo_core.check import IOS, Verdict, check, check_by_metric
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE

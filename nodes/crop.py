@@ -6,9 +6,9 @@ import torch
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.inpainting.crop import Crop, crop_mask, crop_picture, plan_patches, stitch
-from eradiff_core.inpainting.erasing import check_picture, margin_px, ring_px
-from eradiff_core.inpainting.masks import as_mask, bounding_boxes, feather
+from inpainting_core.crop import Crop, crop_mask, crop_picture, plan_patches, stitch
+from inpainting_core.erasing import check_picture, margin_px, ring_px
+from inpainting_core.masks import as_mask, bounding_boxes, feather
 
 from .boundary import STOCK_RESOLUTION, image_from, mask_from, picture_from
 from .schema import context_input, grow_input, schema

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.inpainting.built_in import NANO_DETECTOR
+from inpainting_core.built_in import NANO_DETECTOR
 from yoeo_core.detector import Detections, SundryDetector, load_detector
 
 from .files import fingerprint, folders_with

@@ -9,9 +9,9 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.choosing import MOST_CANDIDATES
-from eradiff_core.inpainting.erasing import Erased
 from eradiff_core.sampler import path
+from inpainting_core.choosing import MOST_CANDIDATES
+from inpainting_core.erasing import Erased
 from yoeo_core import pipeline as yoeo
 from yoeo_core.judge import judge_by
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import folder_paths
 from comfy_api.v0_0_2 import io
 
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
+from inpainting_core.built_in import BUILT_IN, NANO
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint
 
 from .boundary import conditioning_from
 from .files import fingerprint, folders_with

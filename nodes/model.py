@@ -9,9 +9,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy.supported_models_base import BASE
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import TINY_CONSTANTS, Checkpoint
-from eradiff_core.inpainting.ldm_keys import unet_keys, vae_layout
+from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import TINY_CONSTANTS, Checkpoint
+from inpainting_core.ldm_keys import unet_keys, vae_layout
 
 from .boundary import CONFIG
 

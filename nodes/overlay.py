@@ -6,8 +6,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from eradiff_core.inpainting.masks import bounding_boxes, distance_to_hole
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.masks import bounding_boxes, distance_to_hole
+from inpainting_core.shapes import Bool, Float
 from yoeo_core.check import Verdict
 
 Colour = tuple[int, int, int]

@@ -5,7 +5,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.model_sampling import ModelSamplingDiscrete
 from comfy_api.v0_0_2 import io
 
-from eradiff_core.inpainting.schedule import trailing_timesteps
+from inpainting_core.schedule import trailing_timesteps
 from yoeo_core.consistency import timesteps
 
 from .schema import require_choice, schema

@@ -5,8 +5,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.inpainting.erasing import check_picture
-from eradiff_core.inpainting.masks import as_mask, grow
+from inpainting_core.erasing import check_picture
+from inpainting_core.masks import as_mask, grow
 from yoeo_core.entities import sure_entities
 from yoeo_core.snapping import Snapped, snap
 

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from tiny import UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from torch import Tensor
 
-from eradiff_core.inpainting import checkpoint as checkpoints
-from eradiff_core.inpainting import empty_prompt
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
-from eradiff_core.inpainting.empty_prompt import LENGTH, Prompt, TextEncoder
-from eradiff_core.inpainting.engine import build_unet, build_vae
-from eradiff_core.inpainting.ldm_keys import unet_layout, vae_layout
+from inpainting_core import checkpoint as checkpoints
+from inpainting_core import empty_prompt
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint
+from inpainting_core.empty_prompt import LENGTH, Prompt, TextEncoder
+from inpainting_core.engine import build_unet, build_vae
+from inpainting_core.ldm_keys import unet_layout, vae_layout
 
 CONFIG, XL_CONFIG = tiny_config(), tiny_config(UNET_LIKE_SDXL)
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"

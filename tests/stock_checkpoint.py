@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import Checkpoint, write_checkpoint
-from eradiff_core.inpainting.engine import build_unet, build_vae
+from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import Checkpoint, write_checkpoint
+from inpainting_core.engine import build_unet, build_vae
 
 SHAPE = UNetShape(channels=(320,), attention=(True,), layers=1, heads=8, context_dim=768)
 TEXT = "cond_stage_model.transformer.text_model."

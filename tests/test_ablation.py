@@ -8,8 +8,8 @@ from scipy.linalg import sqrtm
 
 from benchmarks import yoeo_ablation
 from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance, score
-from eradiff_core.inpainting.built_in import ASSETS
 from eradiff_core.synthesis import Ranges
+from inpainting_core.built_in import ASSETS
 from training.data.pairs import Pairs
 from training.held_out.pairs import object_left
 from training.networks.bases import load_networks

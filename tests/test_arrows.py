@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("eradiff_core", "yoeo_core", "nodes", "training", "workflows", "benchmarks", "tests")
+CORES = ("inpainting_core", "eradiff_core", "yoeo_core")
+ROOMS = (*CORES, "nodes", "training", "workflows", "benchmarks", "tests")
 COMFY = (
     "comfy",
     "comfy_api",
@@ -18,12 +19,13 @@ COMFY = (
     "server",
 )
 MAY_KNOW = {
-    "eradiff_core": {"eradiff_core"},
-    "yoeo_core": {"yoeo_core", "eradiff_core.inpainting"},
-    "nodes": {"eradiff_core", "yoeo_core"},
-    "training": {"training", "eradiff_core", "yoeo_core"},
+    "inpainting_core": {"inpainting_core"},
+    "eradiff_core": {"eradiff_core", "inpainting_core"},
+    "yoeo_core": {"yoeo_core", "inpainting_core"},
+    "nodes": set(CORES),
+    "training": {"training", *CORES},
     "workflows": {"workflows"},
-    "benchmarks": {"benchmarks", "training", "workflows", "eradiff_core", "yoeo_core"},
+    "benchmarks": {"benchmarks", "training", "workflows", *CORES},
     "tests": set(ROOMS) - {"nodes"},  # ComfyUI owns the name "nodes": ours are reached through the pack
 }
 INSIDE_TRAINING = {
@@ -32,8 +34,8 @@ INSIDE_TRAINING = {
     "running": {"training.running", "training.data"},
     "held_out": {"training.held_out", "training.data"},
 }
-DIFFUSERS = ("eradiff_core/inpainting/engine.py", "training/", "tests/", "benchmarks/")
-LIGHT = ("eradiff_core", "yoeo_core", "nodes")  # what a ComfyUI imports when it starts
+DIFFUSERS = ("inpainting_core/engine.py", "training/", "tests/", "benchmarks/")
+LIGHT = (*CORES, "nodes")  # what a ComfyUI imports when it starts
 
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 

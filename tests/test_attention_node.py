@@ -9,7 +9,7 @@ from in_comfyui import comfy, nodes, room
 from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
 
 from eradiff_core.attention import attend
-from eradiff_core.inpainting.masks import to_tokens
+from inpainting_core.masks import to_tokens
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from in_comfyui import load_pack, nodes, room
 
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_ERADIFF, NANO_OF
+from inpainting_core.built_in import BUILT_IN, NANO, NANO_ERADIFF, NANO_OF
 from training.erase import method, parse_args
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,10 +18,10 @@ from checkpoint_files import (
 from safetensors.torch import load_file, save_file
 from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import build_unet
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet
 
 
 @pytest.mark.parametrize(

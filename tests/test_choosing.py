@@ -7,9 +7,9 @@ import torch
 from tiny import tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.choosing import Choice, choose, draw_noise, mean_of_draws, seam_energy
-from eradiff_core.inpainting.engine import DiffusersEngine
-from eradiff_core.inpainting.erasing import erase_holes
+from inpainting_core.choosing import Choice, choose, draw_noise, mean_of_draws, seam_energy
+from inpainting_core.engine import DiffusersEngine
+from inpainting_core.erasing import erase_holes
 from yoeo_core import pipeline as yoeo
 
 HOLE = torch.zeros(1, 1, 64, 64)

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.colour import match_colour
+from inpainting_core.colour import match_colour
 
 
 def hole_in(size: int, *box: int) -> torch.Tensor:

@@ -8,10 +8,10 @@ from in_comfyui import comfy, room
 from tiny import KL, NANO, TINY, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
-from eradiff_core.inpainting.engine import DiffusersEngine, Engine, Inputs
-from eradiff_core.inpainting.ldm_keys import unet_layout
 from eradiff_core.sampler import ddim
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
+from inpainting_core.engine import DiffusersEngine, Engine, Inputs
+from inpainting_core.ldm_keys import unet_layout
 from yoeo_core import pipeline as yoeo
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")

@@ -15,7 +15,7 @@ from eradiff_core.cro import (
     signals,
     target_shift,
 )
-from eradiff_core.inpainting.schedule import Schedule
+from inpainting_core.schedule import Schedule
 
 SCHEDULE = Schedule()
 EVERY_GAMMA = torch.arange(1, 101)

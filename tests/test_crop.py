@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import reflect_by_walking
 
-from eradiff_core.inpainting.crop import (
+from inpainting_core.crop import (
     Crop,
     _reflected,
     crop_mask,

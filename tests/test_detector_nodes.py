@@ -8,8 +8,8 @@ from in_comfyui import comfy, nodes, room
 from safetensors.torch import save_file
 from tiny import tiny_detector
 
-from eradiff_core.inpainting.built_in import NANO_DETECTOR
-from eradiff_core.inpainting.masks import grow
+from inpainting_core.built_in import NANO_DETECTOR
+from inpainting_core.masks import grow
 from yoeo_core.check import check, check_by_metric
 from yoeo_core.detector import load_detector, write_detector
 from yoeo_core.entities import sure_entities

@@ -12,17 +12,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
 from eradiff_core.attention import Tokens, attend_split
-from eradiff_core.inpainting import schedule as schedules
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import Checkpoint
-from eradiff_core.inpainting.colour import match_colour
-from eradiff_core.inpainting.crop import Crop, crop_mask, crop_picture, stitch
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, build_unet, build_vae
-from eradiff_core.inpainting.latents import masked_picture, unet_input
-from eradiff_core.inpainting.masks import to_grid, to_tokens
 from eradiff_core.sampler import ddim
 from eradiff_core.sampler import path as ddim_path
+from inpainting_core import schedule as schedules
+from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import Checkpoint
+from inpainting_core.colour import match_colour
+from inpainting_core.crop import Crop, crop_mask, crop_picture, stitch
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import DiffusersEngine, Inputs, build_unet, build_vae
+from inpainting_core.latents import masked_picture, unet_input
+from inpainting_core.masks import to_grid, to_tokens
 from yoeo_core.consistency import lcm
 from yoeo_core.consistency import path as lcm_path
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import NANO, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL
 
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import build_unet, call_unet
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet, call_unet
 from yoeo_core.discriminator import Discriminator, middle_features
 
 SHAPES = {"two levels": UNET, "SD1.5": UNET_LIKE_SD15, "SD2": UNET_LIKE_SD2, "SDXL": UNET_LIKE_SDXL, "nano": NANO}

@@ -10,7 +10,7 @@ from references_yoeo import dmd_loss_by_sample, start_probabilities_by_loop
 from scipy.stats import chisquare
 from stlpips_pytorch import stlpips
 
-from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, denoised_from, target_of
+from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, denoised_from, target_of
 from yoeo_core.consistency import TIMESTEPS
 from yoeo_core.distillation import (
     CENTRES,

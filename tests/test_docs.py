@@ -5,6 +5,7 @@ from pathlib import Path
 from runpy import run_path
 
 import pytest
+from test_arrows import CORES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -22,7 +23,7 @@ def python_of(page: Path) -> str:
 
 def modules() -> set[str]:
     """Every module of the cores, less what only holds annotations."""
-    files = [path for core in ("eradiff_core", "yoeo_core") for path in (ROOT / core).rglob("*.py")]
+    files = [path for core in CORES for path in (ROOT / core).rglob("*.py")]
     named = {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in files}
     return {name for name in named if not name.endswith(("__init__", ".shapes"))}
 

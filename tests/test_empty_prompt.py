@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting import empty_prompt
-from eradiff_core.inpainting.empty_prompt import END, LENGTH, START, TextEncoder, encode_empty_prompt, text_weights
+from inpainting_core import empty_prompt
+from inpainting_core.empty_prompt import END, LENGTH, START, TextEncoder, encode_empty_prompt, text_weights
 
 WIDTH, LAYERS, POOLED = 128, 2, 48
 CLIP_L, SD2 = TextEncoder(LAYERS, END, "quick_gelu"), TextEncoder(LAYERS, 0, "gelu")

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
-from eradiff_core.inpainting.checkpoint import Checkpoint, write_checkpoint
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs, call_unet, load_engine, load_unet
-from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
-from eradiff_core.inpainting.self_attention import token_grid
+from inpainting_core.checkpoint import Checkpoint, write_checkpoint
+from inpainting_core.engine import DiffusersEngine, Inputs, call_unet, load_engine, load_unet
+from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
+from inpainting_core.self_attention import token_grid
 
 SIGMAS = Schedule().sigmas_for((999, 749))
 

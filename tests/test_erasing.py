@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from eradiff_core.inpainting.crop import crop_picture
-from eradiff_core.inpainting.erasing import erase_holes
-from eradiff_core.inpainting.masks import grow
+from inpainting_core.crop import crop_picture
+from inpainting_core.erasing import erase_holes
+from inpainting_core.masks import grow
 
 
 def noise_fill(view, hole):

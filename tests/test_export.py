@@ -13,9 +13,9 @@ from test_lora import with_lora
 from tiny import KL, NANO, TINY, UNET, tiny_checkpoint, tiny_config
 from torch import Tensor
 
-from eradiff_core.inpainting import checkpoint as checkpoints
-from eradiff_core.inpainting import empty_prompt
-from eradiff_core.inpainting.architecture import (
+from inpainting_core import checkpoint as checkpoints
+from inpainting_core import empty_prompt
+from inpainting_core.architecture import (
     SD2_INPAINT,
     SD15_INPAINT,
     SDXL_INPAINT,
@@ -23,10 +23,10 @@ from eradiff_core.inpainting.architecture import (
     UNetShape,
     VAEShape,
 )
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.empty_prompt import TextEncoder, encode_empty_prompt, in_clip_names
-from eradiff_core.inpainting.engine import load_unet
-from eradiff_core.inpainting.ldm_keys import unet_layout
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.empty_prompt import TextEncoder, encode_empty_prompt, in_clip_names
+from inpainting_core.engine import load_unet
+from inpainting_core.ldm_keys import unet_layout
 from training.export_comfyui import main, parse_args
 from training.networks import stock_loader, text_encoders
 from training.networks.lora import lora_weights, merge_lora, write_lora

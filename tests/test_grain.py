@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eradiff_core.inpainting.grain import grain_of, match_grain
+from inpainting_core.grain import grain_of, match_grain
 
 HOLE = torch.zeros(1, 1, 128, 128)
 HOLE[..., 40:88, 40:88] = 1

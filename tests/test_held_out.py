@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import TINY, tiny_checkpoint, tiny_config
 
-from eradiff_core.inpainting.engine import DiffusersEngine
+from inpainting_core.engine import DiffusersEngine
 from training.data.encoding import Encoder
 from training.held_out import parts
 from training.held_out.few_steps import pictures_in_few_steps

@@ -8,6 +8,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from test_arrows import LIGHT
 
 from workflows.comfyui import Server
 from workflows.describe import inputs, ours, read
@@ -16,7 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"
 NODES = sorted(read("en"))
 WRONG = {"en": "## What goes wrong, and why", "zh": "## 常见问题与原因", "ja": "## うまくいかないとき"}
-SAYING = ("nodes", "eradiff_core", "yoeo_core")  # the rooms whose sentences a page quotes
 RANGE = ("default", "min", "max")
 
 every_page = pytest.mark.parametrize(("node", "language"), [(node, language) for node in NODES for language in WRONG])
@@ -56,7 +56,7 @@ def kind_of(kind: object, options: dict) -> str:
 @cache
 def sentences() -> list[re.Pattern]:
     """What the code can say, as patterns: its texts of some length, with anything where a value goes in."""
-    files = [path for room in SAYING for path in (ROOT / room).rglob("*.py")]
+    files = [path for room in LIGHT for path in (ROOT / room).rglob("*.py")]
     found = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = [node.values for node in found if isinstance(node, ast.JoinedStr)]
     texts += [[node] for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str)]

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Dataset
 from training_runs import draw_photographs
 
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO, NANO_DETECTOR
+from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from training.data.composites import Composites
 from training.data.encoding import Encoder
 from training.networks.bases import load_networks

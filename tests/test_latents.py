@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eradiff_core.inpainting.latents import UNDER_HOLE, masked_picture, unet_input
-from eradiff_core.inpainting.membrane import spread
+from inpainting_core.latents import UNDER_HOLE, masked_picture, unet_input
+from inpainting_core.membrane import spread
 
 
 def picture_and_hole() -> tuple[torch.Tensor, torch.Tensor]:

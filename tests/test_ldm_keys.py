@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL
 
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, UNetShape, VAEShape
-from eradiff_core.inpainting.engine import build_unet, build_vae
-from eradiff_core.inpainting.ldm_keys import unet_keys, unet_layout, vae_keys, vae_layout
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, UNetShape, VAEShape
+from inpainting_core.engine import build_unet, build_vae
+from inpainting_core.ldm_keys import unet_keys, unet_layout, vae_keys, vae_layout
 
 UNETS = [UNET, UNET_LIKE_SD15, UNET_LIKE_SD2, UNET_LIKE_SDXL, NANO]
 UNETS += [SD15_INPAINT.unet, SD2_INPAINT.unet, SDXL_INPAINT.unet]

@@ -11,8 +11,8 @@ from in_comfyui import comfy, load_pack, nodes, room
 from safetensors.torch import load_file, safe_open, save_file
 from tiny import NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape
-from eradiff_core.inpainting.engine import build_unet, load_unet
+from inpainting_core.architecture import ModelConfig, UNetShape
+from inpainting_core.engine import build_unet, load_unet
 from training.networks.lora import TARGETS, add_lora, base_weights, lora_weights, merge_lora, read_lora, write_lora
 
 SHAPES = {"nano": NANO, "like SD1.5": UNET_LIKE_SD15, "like SD2": UNET_LIKE_SD2}

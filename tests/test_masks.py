@@ -6,7 +6,7 @@ import pytest
 import torch
 from references import grow_by_loop
 
-from eradiff_core.inpainting.masks import as_mask, bounding_boxes, components, feather, grow, to_grid, to_tokens
+from inpainting_core.masks import as_mask, bounding_boxes, components, feather, grow, to_grid, to_tokens
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (1, 1, 20, 30), (3, 20, 30), (3, 1, 20, 30)])

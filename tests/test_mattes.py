@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import TINY, tiny_checkpoint, tiny_config
 from tiny_segmenters import save_mask2former, save_sam, save_segformer
 
-from eradiff_core.inpainting.checkpoint import write_checkpoint
+from inpainting_core.checkpoint import write_checkpoint
 from training import train_eradiff
 from training.data.annotations import Instance
 from training.data.ledger import read_rows

@@ -4,7 +4,7 @@ import pytest
 import torch
 from references import membrane
 
-from eradiff_core.inpainting.membrane import spread
+from inpainting_core.membrane import spread
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (33, 47)])

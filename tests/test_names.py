@@ -6,6 +6,8 @@ import sys
 import tokenize
 from pathlib import Path
 
+from test_arrows import ROOMS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,8 +32,7 @@ def name_at(path: Path, place: tuple[int, int]) -> str:
 
 
 def test_every_name_is_defined():
-    rooms = ("eradiff_core", "yoeo_core", "nodes", "training", "benchmarks", "workflows", "tests")
-    assert undefined_names(*(ROOT / room for room in rooms)) == []
+    assert undefined_names(*(ROOT / room for room in ROOMS)) == []
 
 
 def test_a_forgotten_import_is_noticed_and_a_shape_is_not(tmp_path):

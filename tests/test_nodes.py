@@ -8,7 +8,7 @@ import torch
 from in_comfyui import comfy, nodes, room
 from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
-from eradiff_core.inpainting.checkpoint import write_checkpoint
+from inpainting_core.checkpoint import write_checkpoint
 
 PROMISED = {
     "EraseOnceLoadModel": "Load Erase Model",

@@ -8,9 +8,9 @@ import torch
 from checkpoint_files import CONFIG, assert_same, diffusers_folder, refuses
 from safetensors.torch import save_file
 
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
-from eradiff_core.inpainting.engine import build_unet
-from eradiff_core.inpainting.ldm_keys import unet_layout
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint
+from inpainting_core.engine import build_unet
+from inpainting_core.ldm_keys import unet_layout
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "unet.", "_orig_mod.", "module._orig_mod.unet."])

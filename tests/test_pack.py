@@ -10,7 +10,7 @@ from shutil import copytree
 from subprocess import run
 
 import pytest
-from test_arrows import COMFY
+from test_arrows import COMFY, CORES
 from test_server import NODES
 
 from benchmarks.start_up import HEAVY
@@ -26,14 +26,14 @@ spec = spec_from_file_location(path, f"{path}/__init__.py", submodule_search_loc
 sys.modules[path] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules[path])
 seconds, modules = time.process_time() - start, sorted(sys.modules)
-import eradiff_core.inpainting, yoeo_core
+import eradiff_core, inpainting_core, yoeo_core
 print(json.dumps({"seconds": seconds, "modules": modules, "core": eradiff_core.__file__}))
 """
 
 
 def copy_of_the_pack(folder: Path) -> Path:
     """The parts that importing needs, under another path."""
-    for room in ("eradiff_core", "yoeo_core"):
+    for room in CORES:
         copytree(ROOT / room, folder / room, ignore=lambda _, names: [n for n in names if n == "__pycache__"])
     (folder / "__init__.py").write_text((ROOT / "__init__.py").read_text())
     return folder
@@ -61,7 +61,7 @@ def test_comfyui_loads_the_nodes_and_they_bring_nothing_but_the_cores(comfyui: P
     assert loaded["loaded"] and set(loaded["nodes"]) == NODES
     ours = str(ROOT).replace(".", "_x_")  # how ComfyUI names a pack's modules
     brought = {name.split(".")[0] for name in loaded["brought"] if not name.startswith(ours)}
-    assert brought - sys.stdlib_module_names - set(COMFY) == {"eradiff_core", "yoeo_core"}
+    assert brought - sys.stdlib_module_names - set(COMFY) == set(CORES)
 
 
 def test_the_pack_loads_again_from_the_same_place():

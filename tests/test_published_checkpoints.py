@@ -23,12 +23,12 @@ from checkpoint_files import (
 from safetensors.torch import load_file, save_file
 from tiny import KL, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
-from eradiff_core.inpainting import checkpoint as checkpoints
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.diffusers_folder import read_config
-from eradiff_core.inpainting.empty_prompt import LENGTH, Prompt, encode_empty_prompt
-from eradiff_core.inpainting.ldm_keys import unet_layout, vae_layout
+from inpainting_core import checkpoint as checkpoints
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.diffusers_folder import read_config
+from inpainting_core.empty_prompt import LENGTH, Prompt, encode_empty_prompt
+from inpainting_core.ldm_keys import unet_layout, vae_layout
 
 
 def test_a_published_single_file(tmp_path: Path, base: Checkpoint, known: None):

@@ -9,7 +9,7 @@ from checkpoint_files import clip_weights, refuses, single_file
 from safetensors.torch import load_file, safe_open, save_file
 from tiny import UNET, tiny_checkpoint, tiny_config
 
-from eradiff_core.inpainting.checkpoint import Checkpoint, write_checkpoint
+from inpainting_core.checkpoint import Checkpoint, write_checkpoint
 
 # files that do not fit
 

@@ -15,13 +15,14 @@ import yaml
 from comfy_cli.registry.config_parser import extract_node_configuration
 from PIL import Image
 from scipy import ndimage
+from test_arrows import LIGHT
 from test_server import GROWN_PX, NODES, ROOT, drive, saved
 
 from workflows.client import Client, with_mask
 from workflows.comfyui import Server, lay_out, serving
 from workflows.convert import fill_in, to_prompt
 
-WHOLE = ("nodes", "eradiff_core", "yoeo_core", "training", "web", "locales", "subgraphs")  # rooms, as far as there are
+WHOLE = (*LIGHT, "training", "web", "locales", "subgraphs")  # rooms, as far as there are
 WEIGHTS = {"assets/nano.safetensors", "assets/nano_eradiff.safetensors", "assets/nano_detector.safetensors"}
 KEPT_OUT = {"tests", "benchmarks", "docs", "demo", "test", "mkdocs.yml", ".ci", ".github", ".comfyignore", ".gitignore"}
 MOST_BYTES = 40e6

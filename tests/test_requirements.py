@@ -15,7 +15,7 @@ from workflows.comfyui import requirements
 MODULE_OF = {"pillow": "PIL"}  # the packages of ComfyUI's list whose module is called otherwise
 # What nodes and cores import besides, in which file: diffusers is for training and for Python without ComfyUI, and
 # jaxtyping for the tests, with a stand-in where it is missing.
-NOT_FOR_NODES = {"eradiff_core/inpainting/engine.py": {"diffusers"}, "eradiff_core/inpainting/shapes.py": {"jaxtyping"}}
+NOT_FOR_NODES = {"inpainting_core/engine.py": {"diffusers"}, "inpainting_core/shapes.py": {"jaxtyping"}}
 
 
 def names(lines: Iterable[str]) -> set[str]:

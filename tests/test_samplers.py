@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, LCMScheduler
 
-from eradiff_core.inpainting.choosing import Choice
-from eradiff_core.inpainting.schedule import Schedule
 from eradiff_core.sampler import ddim, path
+from inpainting_core.choosing import Choice
+from inpainting_core.schedule import Schedule
 from yoeo_core.consistency import lcm, timesteps
 from yoeo_core.consistency import path as lcm_path
 

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler
 from references import signal_by_loop
 
-from eradiff_core.inpainting.schedule import (
+from inpainting_core.schedule import (
     PREDICTIONS,
     Schedule,
     add_noise,

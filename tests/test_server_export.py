@@ -17,15 +17,15 @@ from tiny import tiny_checkpoint
 from torch import Tensor
 from torch.nn.functional import unfold
 
-from eradiff_core.inpainting.architecture import ModelConfig, VAEShape
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.choosing import Choice, draw_noise
-from eradiff_core.inpainting.colour import match_colour
-from eradiff_core.inpainting.engine import load_unet
-from eradiff_core.inpainting.grain import match_grain
-from eradiff_core.inpainting.latents import unet_input
-from eradiff_core.inpainting.schedule import Schedule, add_noise
+from inpainting_core.architecture import ModelConfig, VAEShape
+from inpainting_core.built_in import BUILT_IN, NANO
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.choosing import Choice, draw_noise
+from inpainting_core.colour import match_colour
+from inpainting_core.engine import load_unet
+from inpainting_core.grain import match_grain
+from inpainting_core.latents import unet_input
+from inpainting_core.schedule import Schedule, add_noise
 from training.export_comfyui import main, parse_args
 from training.networks.lora import lora_weights, write_lora
 from workflows.client import Client, with_mask

@@ -8,10 +8,10 @@ from in_comfyui import comfy, load_pack, nodes, room
 from safetensors.torch import save_file
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt
-from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.empty_prompt import Prompt, encode_empty_prompt
+from inpainting_core.ldm_keys import Slot, unet_layout, vae_layout
 from training.networks.text_encoders import clip_shapes
 
 pytestmark = pytest.mark.full

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from eradiff_core.inpainting.masks import components, grow
 from eradiff_core.synthesis import NoRoom, Pair, Ranges, cut_out, synthesise
+from inpainting_core.masks import components, grow
 from training.data.pairs import DrawnScenes, Pairs
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from references import torus_convolution
 
-from eradiff_core.inpainting.grain import match_grain
-from eradiff_core.inpainting.texture import TEXTURES, borrow_texture, match_texture, noise_like
+from inpainting_core.grain import match_grain
+from inpainting_core.texture import TEXTURES, borrow_texture, match_texture, noise_like
 
 SIDE = 128
 HOLE = torch.zeros(1, 1, SIDE, SIDE)

@@ -10,7 +10,7 @@ from tiny import tiny_checkpoint
 from training_runs import draw_photographs, killed_at
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from eradiff_core.inpainting.checkpoint import write_checkpoint
+from inpainting_core.checkpoint import write_checkpoint
 from training import train_detector
 from training.data.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
 from training.held_out.detections import found, masks_of, matches, outlined, recall_and_precision

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny import TINY, tiny_checkpoint, tiny_config
 from training_runs import assert_equal, draw_photographs, killed_at, launch_two, logged, state_of
 
-from eradiff_core.inpainting.checkpoint import write_checkpoint
+from inpainting_core.checkpoint import write_checkpoint
 from training import train_eradiff
 
 SMALL = "--objects drawn --resolution 32 --workers 0 --lr 1e-3 --hole-weight 3 --ema 0.5".split()

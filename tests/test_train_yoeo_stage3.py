@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tiny import TINY, tiny_checkpoint, tiny_config, tiny_detector
 from training_runs import assert_equal, draw_photographs, killed_at, launch_two, logged, state_of
 
-from eradiff_core.inpainting.checkpoint import write_checkpoint
+from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2, train_yoeo_stage3
 from yoeo_core.detector import SundryDetector, write_detector
 

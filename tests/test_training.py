@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from training_runs import draw_photographs, killed_at
 
-from eradiff_core.inpainting.checkpoint import read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.engine import DiffusersEngine
-from eradiff_core.inpainting.latents import UNDER_HOLE, masked_picture
+from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
+from inpainting_core.engine import DiffusersEngine
+from inpainting_core.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
 from training.data.encoding import Encoder, PoolDraws
 from training.held_out.few_steps import hole_psnr

@@ -2,10 +2,10 @@
 
 import torch
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import Checkpoint
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import build_unet, build_vae
+from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import Checkpoint
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet, build_vae
 from yoeo_core.detector import Preprocessing, SundryDetector
 
 UNET = UNetShape((32, 64), (True, True), layers=1, heads=None, head_dim=32, context_dim=64)

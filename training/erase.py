@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eradiff_core import pipeline as eradiff
-from eradiff_core.inpainting.built_in import BUILT_IN, NANO_OF
-from eradiff_core.inpainting.engine import load_engine
+from inpainting_core.built_in import BUILT_IN, NANO_OF
+from inpainting_core.engine import load_engine
 from training.data.pictures import list_pictures, read_rgb, to_tensor
 from yoeo_core import pipeline as yoeo
 

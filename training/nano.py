@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from time import perf_counter
 
-from eradiff_core.inpainting.built_in import ASSETS, NANO_DETECTOR
+from inpainting_core.built_in import ASSETS, NANO_DETECTOR
 from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 
 COMMON = "--mixed-precision bf16 --lr-schedule cosine"

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from eradiff_core.inpainting.shapes import Int
+from inpainting_core.shapes import Int
 from training.data.annotations import Annotations, add_arguments, annotations_of
 from training.data.labelled import MAP_ENDING
 from training.data.ledger import Ledger

@@ -23,8 +23,8 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 from transformers import Mask2FormerForUniversalSegmentation
 
-from eradiff_core.inpainting.checkpoint import read_checkpoint
-from eradiff_core.inpainting.engine import load_vae
+from inpainting_core.checkpoint import read_checkpoint
+from inpainting_core.engine import load_vae
 from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
 from training.data.encoding import Encoder
 from training.data.randomness import sample_generator

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
-from eradiff_core.inpainting.engine import DiffusersEngine, call_unet
-from eradiff_core.inpainting.latents import unet_input
-from eradiff_core.inpainting.schedule import Schedule, noise_from
-from eradiff_core.inpainting.self_attention import self_attention
 from eradiff_core.synthesis import Ranges
+from inpainting_core.engine import DiffusersEngine, call_unet
+from inpainting_core.latents import unet_input
+from inpainting_core.schedule import Schedule, noise_from
+from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.pairs import SCENES, Pairs
 from training.data.randomness import normal_like, sample_generator

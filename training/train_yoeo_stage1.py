@@ -22,11 +22,11 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
-from eradiff_core.inpainting.engine import DiffusersEngine, call_unet
-from eradiff_core.inpainting.latents import UNDER_HOLE, unet_input
-from eradiff_core.inpainting.schedule import PREDICTIONS, Schedule, add_noise, target_of
-from eradiff_core.inpainting.self_attention import self_attention
-from eradiff_core.inpainting.texture import TEXTURES
+from inpainting_core.engine import DiffusersEngine, call_unet
+from inpainting_core.latents import UNDER_HOLE, unet_input
+from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, target_of
+from inpainting_core.self_attention import self_attention
+from inpainting_core.texture import TEXTURES
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 SHARE = 0.5
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float, Int
+from inpainting_core.shapes import Bool, Float, Int
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE, Entities, entities_of
 from yoeo_core.metrics import INSIDE, OBJECT_THRESHOLD, SHARE, panoptic_merge, sundry_segments

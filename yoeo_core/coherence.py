@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.shapes import Bool, Float
 from yoeo_core.detector import Detections
 from yoeo_core.suppression import check_form, on_grid, sundries, sundry_area
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import draw_noise
-from eradiff_core.inpainting.schedule import Schedule
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.choosing import draw_noise
+from inpainting_core.schedule import Schedule
+from inpainting_core.shapes import Float
 
 TIMESTEPS = (999, 749, 499, 249)
 SIGMA_DATA = 0.5  # of the boundary scaling

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.masks import bounding_boxes, components
-from eradiff_core.inpainting.shapes import Bool, Float, Int
+from inpainting_core.masks import bounding_boxes, components
+from inpainting_core.shapes import Bool, Float, Int
 
 SIDE_PX = 224  # of the pictures that the features are found in
 SAME = 0.8  # intersection over union from which two segments are one

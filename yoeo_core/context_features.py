@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.shapes import Bool, Float
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 ENLARGED_PX = 256  # what DINOv2's own preprocessing makes of a picture before it crops the middle

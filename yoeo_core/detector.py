@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
-from eradiff_core.inpainting.shapes import Float
-from eradiff_core.inpainting.state_dicts import PICKLES, read_json, read_state_dict, write_state_dict
+from inpainting_core.shapes import Float
+from inpainting_core.state_dicts import PICKLES, read_json, read_state_dict, write_state_dict
 from yoeo_core.detectron2_keys import architecture_of, published_names
 from yoeo_core.preprocessing import PUBLISHED, Preprocessing
 

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import told_besides
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import told_besides
+from inpainting_core.shapes import Float, Int
 
 GAN_TIMESTEPS = (10, 250, 500, 750)  # drawn from uniformly, one a sample, the same for real and fake
 

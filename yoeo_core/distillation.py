@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.schedule import trailing_timesteps
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.schedule import trailing_timesteps
+from inpainting_core.shapes import Float
 
 START_TIMESTEPS = trailing_timesteps(20)  # 999, 949, ... 49: the steps of the teacher's solver
 CENTRES = (0, 5, 10, 15)  # indices of 999, 749, 499 and 249, the timesteps that the student will be sampled at

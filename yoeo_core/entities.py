@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.shapes import Bool, Float
 from yoeo_core.detector import Detections
 
 SURE = 0.2  # of a query's score: YOEO's p > 0.2, below which it is not looked at

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import Judge
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.choosing import Judge
+from inpainting_core.shapes import Float
 from yoeo_core.check import check
 from yoeo_core.detector import Detections
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.shapes import Float, Int
 from yoeo_core.context_deviation import cfd
 
 __all__ = ["cfd", "mars", "msn", "panoptic_merge", "sundry_segments"]

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import Choice, Judge, draw_noise, mean_of_draws
-from eradiff_core.inpainting.engine import Engine, Inputs
-from eradiff_core.inpainting.erasing import Erased, erase_holes
-from eradiff_core.inpainting.latents import masked_picture
-from eradiff_core.inpainting.masks import to_grid
-from eradiff_core.inpainting.shapes import Float
-from eradiff_core.inpainting.texture import match_texture
+from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
+from inpainting_core.engine import Engine, Inputs
+from inpainting_core.erasing import Erased, erase_holes
+from inpainting_core.latents import masked_picture
+from inpainting_core.masks import to_grid
+from inpainting_core.shapes import Float
+from inpainting_core.texture import match_texture
 from yoeo_core.consistency import lcm, path
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 
 @dataclass(frozen=True)

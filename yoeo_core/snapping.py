@@ -11,8 +11,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from eradiff_core.inpainting.masks import components
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.masks import components
+from inpainting_core.shapes import Bool, Float
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float
+from inpainting_core.shapes import Bool, Float
 from yoeo_core.detector import Detections
 
 FORMS = ("official", "paper")

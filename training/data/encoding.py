@@ -13,9 +13,9 @@ from torch.nn.functional import max_pool2d
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from eradiff_core.inpainting.architecture import ModelConfig
-from eradiff_core.inpainting.latents import masked_picture, scale_latent, unscale_latent
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.architecture import ModelConfig
+from inpainting_core.latents import masked_picture, scale_latent, unscale_latent
+from inpainting_core.shapes import Float
 
 # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8], stage 3's "hole" [b, 1, h, w]
 Encoded = dict[str, Tensor]

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

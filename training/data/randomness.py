@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 
 def sample_generator(*key: int) -> torch.Generator:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 Thingness = Callable[[Image.Image], Tensor]  # picture -> [h, w] in [0, 1], at any size
 

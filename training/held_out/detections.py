@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from eradiff_core.inpainting.shapes import Bool, Float, Int
+from inpainting_core.shapes import Bool, Float, Int
 
 Predict = Callable[[Tensor], tuple[Tensor, Tensor]]  # image -> entity scores [b, q], mask logits [b, q, h4, w4]
 

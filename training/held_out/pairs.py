@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from eradiff_core.attention import rectifier
-from eradiff_core.inpainting.engine import DiffusersEngine, Inputs
-from eradiff_core.inpainting.latents import masked_picture
-from eradiff_core.inpainting.shapes import Float
 from eradiff_core.sampler import ddim, path
+from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.latents import masked_picture
+from inpainting_core.shapes import Float
 from training.data.encoding import Encoded
 from training.held_out.few_steps import hole_psnr
 from training.held_out.parts import in_parts

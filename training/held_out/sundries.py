@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.engine import DiffusersEngine
-from eradiff_core.inpainting.latents import masked_picture
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.engine import DiffusersEngine
+from inpainting_core.latents import masked_picture
+from inpainting_core.shapes import Float
 from training.data.encoding import Encoded
 from training.held_out.detections import masks_of, outlined
 from training.held_out.few_steps import pictures_in_few_steps

@@ -7,10 +7,10 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 
-from eradiff_core.inpainting.architecture import ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import build_unet, load_unet, load_vae
+from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet, load_unet, load_vae
 
 NANO = ModelConfig(
     unet=UNetShape(

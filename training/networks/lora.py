@@ -13,9 +13,9 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from eradiff_core.inpainting.architecture import ModelConfig
-from eradiff_core.inpainting.checkpoint import METADATA
-from eradiff_core.inpainting.state_dicts import read_state_dict, write_state_dict
+from inpainting_core.architecture import ModelConfig
+from inpainting_core.checkpoint import METADATA
+from inpainting_core.state_dicts import read_state_dict, write_state_dict
 
 PREFIX, DOWN, UP, ALPHA = "lora_unet_", ".lora_down.weight", ".lora_up.weight", ".alpha"
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]  # of every attention, to itself and to the prompt

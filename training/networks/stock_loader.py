@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import ModelConfig
-from eradiff_core.inpainting.checkpoint import BY_CONTEXT, Checkpoint
+from inpainting_core.architecture import ModelConfig
+from inpainting_core.checkpoint import BY_CONTEXT, Checkpoint
 
 FIRST_LEVEL = 320  # channels of every published first level; the other levels are counted in it
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.diffusers_folder import read_component, read_text_encoders
-from eradiff_core.inpainting.empty_prompt import OPENCLIP, in_clip_names, text_weights
-from eradiff_core.inpainting.state_dicts import read_state_dict, require_fit
+from inpainting_core.diffusers_folder import read_component, read_text_encoders
+from inpainting_core.empty_prompt import OPENCLIP, in_clip_names, text_weights
+from inpainting_core.state_dicts import read_state_dict, require_fit
 
 VOCABULARY, LENGTH = 49408, 77
 PROJECTION = "text_projection.weight"

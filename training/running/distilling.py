@@ -11,11 +11,11 @@ from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.engine import call_unet
-from eradiff_core.inpainting.latents import unet_input
-from eradiff_core.inpainting.schedule import Schedule, add_noise, denoised_from, target_of
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import call_unet
+from inpainting_core.latents import unet_input
+from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
+from inpainting_core.shapes import Float, Int
 from training.data.encoding import Encoded, Encoder
 from training.data.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 from training.data.randomness import sample_generator
 from training.running.distilling import Answer
 from yoeo_core.balance import Cap, capped

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 
 def add_run_flags(

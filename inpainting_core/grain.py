@@ -8,7 +8,7 @@ lacks of it is added.
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 NEAR_PX = 24  # at the model's resolution: how far from the hole the grain is measured
 MEDIAN_OF_NORMAL = 0.6745  # of the absolute value, for a standard deviation of 1

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 SWEEPS = 4  # more would follow the edge more closely, an object's left fringe and shadow included
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.masks import Box, bounding_boxes, components, to_grid
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.masks import Box, bounding_boxes, components, to_grid
+from inpainting_core.shapes import Float, Int
 
 GRID = 64  # pixels; a UNet halves its latent three times, the latent is an eighth of the picture
 LONGEST = 4  # times the short side; longer work shapes are out of every model's experience

@@ -9,8 +9,8 @@ along the hole's edge, while what the fill has of texture stays.
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.membrane import spread
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.membrane import spread
+from inpainting_core.shapes import Float
 
 BAND_PX = 8  # at the model's resolution, a latent cell: how far from the hole fill and picture are compared
 

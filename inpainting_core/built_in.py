@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 # By the name that Load Erase Model lists them under; saved graphs hold these names, so they stay.
 NANO, NANO_ERADIFF = "nano (built in)", "nano EraDiff (built in)"

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass, field
 
-from eradiff_core.inpainting.latents import UNDER_HOLE
-from eradiff_core.inpainting.schedule import PREDICTIONS
-from eradiff_core.inpainting.texture import TEXTURES
+from inpainting_core.latents import UNDER_HOLE
+from inpainting_core.schedule import PREDICTIONS
+from inpainting_core.texture import TEXTURES
 
 SIZES, SIZE_DIM = 6, 256  # SDXL is told six lengths of its picture, each embedded in so many numbers
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import SIZE_DIM, SIZES, ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.state_dicts import read_json, read_state_dict
+from inpainting_core.architecture import SIZE_DIM, SIZES, ModelConfig, UNetShape, VAEShape
+from inpainting_core.state_dicts import read_json, read_state_dict
 
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")

@@ -7,7 +7,7 @@ They come in the order in which diffusers registers its parameters: an EMA's unn
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eradiff_core.inpainting.architecture import UNetShape, VAEShape
+from inpainting_core.architecture import UNetShape, VAEShape
 
 RESNET = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3"}
 RESNET |= {"time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}

@@ -12,10 +12,10 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.choosing import Choice, Chosen, choose
-from eradiff_core.inpainting.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
-from eradiff_core.inpainting.masks import as_mask, feather
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.choosing import Choice, Chosen, choose
+from inpainting_core.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
+from inpainting_core.masks import as_mask, feather
+from inpainting_core.shapes import Float
 
 GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size
 ONE = Choice()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.colour import BAND_PX, match_colour
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.colour import BAND_PX, match_colour
+from inpainting_core.shapes import Float
 
 # The crop with its hole filled, ``[n, 3, h, w]``, and the hole ``[1, 1, h, w]`` -> what share of it is something new.
 Judge = Callable[[Tensor, Tensor], Float[Tensor, "n"]]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.grain import MEDIAN_OF_NORMAL, NEAR_PX, match_grain
-from eradiff_core.inpainting.membrane import spread
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.grain import MEDIAN_OF_NORMAL, NEAR_PX, match_grain
+from inpainting_core.membrane import spread
+from inpainting_core.shapes import Float
 
 TEXTURES = ("own", "borrowed")  # where a model's fills have theirs from
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Bool, Float, Int
+from inpainting_core.shapes import Bool, Float, Int
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right exclusive
 

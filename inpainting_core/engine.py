@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import SIZE_DIM, ModelConfig, UNetShape, VAEShape
-from eradiff_core.inpainting.checkpoint import Checkpoint, read_checkpoint
-from eradiff_core.inpainting.diffusers_folder import VAE_FACTOR
-from eradiff_core.inpainting.empty_prompt import Prompt
-from eradiff_core.inpainting.latents import scale_latent, unet_input, unscale_latent
-from eradiff_core.inpainting.schedule import Schedule, denoised_from
-from eradiff_core.inpainting.self_attention import SelfAttention, self_attention
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.architecture import SIZE_DIM, ModelConfig, UNetShape, VAEShape
+from inpainting_core.checkpoint import Checkpoint, read_checkpoint
+from inpainting_core.diffusers_folder import VAE_FACTOR
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.latents import scale_latent, unet_input, unscale_latent
+from inpainting_core.schedule import Schedule, denoised_from
+from inpainting_core.self_attention import SelfAttention, self_attention
+from inpainting_core.shapes import Float
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.shapes import Float
 
 START, END, LENGTH = 49406, 49407, 77
 HEAD_DIM = 64

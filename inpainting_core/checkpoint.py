@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.architecture import (
+from inpainting_core.architecture import (
     SD2_INPAINT,
     SD15_INPAINT,
     SDXL_INPAINT,
@@ -20,15 +20,15 @@ from eradiff_core.inpainting.architecture import (
     UNetShape,
     VAEShape,
 )
-from eradiff_core.inpainting.diffusers_folder import (
+from inpainting_core.diffusers_folder import (
     read_component,
     read_config,
     read_text_encoders,
     with_new_attention_names,
 )
-from eradiff_core.inpainting.empty_prompt import Prompt, encode_empty_prompt, text_weights
-from eradiff_core.inpainting.ldm_keys import Slot, unet_layout, vae_layout
-from eradiff_core.inpainting.state_dicts import read_state_dict, require_fit, write_state_dict
+from inpainting_core.empty_prompt import Prompt, encode_empty_prompt, text_weights
+from inpainting_core.ldm_keys import Slot, unet_layout, vae_layout
+from inpainting_core.state_dicts import read_state_dict, require_fit, write_state_dict
 
 CHANNELS = 9  # noisy latent 4, mask 1, masked picture's latent 4
 UNET, VAE, METADATA = "model.diffusion_model.", "first_stage_model.", "erase_once"

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.membrane import spread
-from eradiff_core.inpainting.shapes import Float
+from inpainting_core.membrane import spread
+from inpainting_core.shapes import Float
 
 UNDER_HOLE = ("grey", "continued")  # what a UNet was taught to see there: Stable Diffusion's, the nano's
 

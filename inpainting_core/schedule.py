@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from eradiff_core.inpainting.shapes import Float, Int
+from inpainting_core.shapes import Float, Int
 
 PREDICTIONS = ("epsilon", "v_prediction")
 
