@@ -1,0 +1,75 @@
+"""The picture formats that are read and written: what each can hold, and how its pictures are encoded."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import features
+
+from inpainting_core.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+}
+READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")  # Pillow's names; MPO comes with JPEG
+MODES = {  # what a format holds as it is; anything else is written there as grey, RGB or RGBA
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "WEBP": ("RGB", "RGBA"),
+    "BMP": ("1", "L", "P", "RGB", "RGBA"),
+    "GIF": ("1", "L", "P"),
+    "AVIF": ("RGB", "RGBA"),
+}
+LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65536}  # px a side
+DEEP = ("PNG", "TIFF")
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's ending asks for.  Raises ValueError for any other ending."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path.name} must end in one of {', '.join(FORMATS)}, for that decides what is written.")
+    return FORMATS[path.suffix.lower()]
+
+
+def check_holds(name: str, format: str, stored: Stored, own: bool) -> None:
+    """Raise ValueError where a file of this format would lose what the picture has; ``own``: it is the original's."""
+    height, width = stored.samples.shape[:2]
+    better = "give the result an ending of .png or .tif" if stored.depth > 8 else "give the result the ending .png"
+    if format == "AVIF" and not features.check("avif"):
+        raise ValueError(f"{name} cannot be written: this Pillow was built without AVIF; {better}.")
+    if format not in DEEP and stored.depth > 8:
+        raise ValueError(f"{name} cannot hold the picture's {stored.depth} bits a sample, {format} has 8: {better}.")
+    if format == "JPEG" and stored.has_alpha:
+        raise ValueError(f"{name} cannot hold the picture's transparency, for JPEG has none: {better}.")
+    if format == "GIF" and not own:
+        raise ValueError(f"{name} cannot hold more than 256 colours, for it is a GIF: {better}.")
+    if max(height, width) > LONGEST.get(format, max(height, width)):
+        raise ValueError(
+            f"{name} cannot hold {width} x {height} pixels, {format} ends at {LONGEST[format]} a side: {better}."
+        )
+
+
+def fitted(stored: Stored, format: str) -> Stored:
+    """The picture in a mode that the format holds: its own, else grey, RGB or RGBA in the same depth."""
+    as_it_is = format == "TIFF" or stored.mode in MODES[format]
+    see_through = stored.palette is not None and stored.has_alpha
+    lost = (stored.key is not None and format != "PNG") or (see_through and format not in ("PNG", "GIF"))
+    if as_it_is and not lost:
+        return stored
+    rgb, alpha = rgb_of(stored), alpha_of(stored)
+    grey = stored.mode in GREY and "L" in MODES.get(format, ("L",))
+    colours = rgb[..., :1] if grey else rgb
+    planes = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
+    kind = np.uint8 if stored.depth <= 8 else np.uint16
+    samples = (planes * np.iinfo(kind).max).round().astype(kind)
+    mode = ("L" if grey else "RGB") + ("" if alpha is None else "A")
+    profile = None if stored.mode in CONVERTED else stored.profile  # what was converted is sRGB now
+    return Stored(mode, samples[..., 0] if samples.shape[-1] == 1 else samples, profile=profile)
