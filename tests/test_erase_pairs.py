@@ -79,6 +79,8 @@ def test_masks_may_lie_beside_their_pictures(tmp_path: Path):
 def test_masks_and_results_below_the_pictures_are_no_pictures(tmp_path: Path):
     photo(tmp_path / "images" / "1.png")
     photo(tmp_path / "images" / "out" / "1.png")
+    photo(tmp_path / "images" / "former" / "1.png")
+    (tmp_path / "images" / "former" / "erased.csv").write_text("")
     mask(tmp_path / "images" / "masks" / "1.png")
     assert masks_found(tmp_path, masks="images/masks", out="images/out") == {"1.png": "images/masks/1.png"}
 

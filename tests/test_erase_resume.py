@@ -59,6 +59,17 @@ def test_other_settings_erase_all_anew(folder: Path, more: list[str]):
     assert done_anew(folder, *(flag for flag in more if flag != "--again")) == set()
 
 
+def test_another_mask_of_the_same_size_and_time_is_another_mask(folder: Path):
+    others = folder / "masks.tif", mask(folder / "more" / "masks.tif", box=(30, 20, 60, 44))
+    mask(others[0])
+    for path in others:
+        os.utime(path, (0, 0))
+    assert others[0].stat().st_size == others[1].stat().st_size
+    assert done_anew(folder, "--masks", others[0]) == {"1.png", "2.jpg", "3.png"}
+    assert done_anew(folder, "--masks", others[1]) == {"1.png", "2.jpg", "3.png"}
+    assert done_anew(folder, "--masks", others[1]) == set()
+
+
 def test_a_result_that_is_gone_is_made_anew(folder: Path):
     (folder / "out" / "1.png").unlink()
     assert done_anew(folder) == {"1.png"}

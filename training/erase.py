@@ -49,15 +49,18 @@ def main(args: argparse.Namespace) -> int:
     # 3. one picture after another
     counts, code = Counter({"done before": len(pairs) - len(work)}), 0
     try:
-        for pair in tqdm(work, unit="picture"):
+        for pair in tqdm(work, unit="picture", disable=not work):
             row = attempt(pair, table, eraser, args.overwrite)
             table.write(pair, row)
             counts[row.status] += 1
             if row.status != ERASED or "?" in row.says:
                 say(f"{pair.name}: {row.says}")
+        table.ledger.tidy()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    table.ledger.tidy()
+    except OSError as err:  # no room for a row: there is none for pictures either
+        say(f"training.erase: {table.ledger.path} cannot be written: {err}")
+        code = 1
     # 4. what was done
     counts["not tried"] = len(pairs) - counts.total()
     print(f"{', '.join(f'{n} {what}' for what, n in counts.items() if n)}: see {table.ledger.path}")

@@ -28,11 +28,14 @@ def attempt(pair: Pair, table: Table, eraser: Eraser | None, overwrite: bool) ->
         if not overwrite and not table.may_write(pair):
             raise ValueError(f"{pair.target} is there and not of a former run: move it away, or give --overwrite.")
         row = erase_one(pair, table, eraser, inputs)
-    except torch.cuda.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as err:
+        if isinstance(err, RuntimeError) and "memory" not in str(err):  # torch has a class for it on CUDA alone
+            raise
         torch.cuda.empty_cache()
-        row = Row(status=FAILED, says="the device's memory is too small: give --dtype float16 or less --resolution.")
-    except MemoryError:
-        row = Row(status=FAILED, says="the memory is too small for this picture.")
+        row = Row(
+            status=FAILED,
+            says="memory is too small for it: give --dtype float16, fewer candidates or less --resolution.",
+        )
     except (ValueError, OSError) as err:
         row = Row(status=FAILED, says=str(err))
     return replace(row, inputs=inputs)
@@ -62,9 +65,15 @@ def row_of(erased: Erased, eraser: Eraser, seconds: float) -> Row:
         crops=str(len(erased.crops)),
         sizes=", ".join(sizes),
         seconds=f"{seconds:.1f}",
-        left=f"{max(erased.left):.2f}" if eraser.judged and erased.left else "",
+        verdict=verdict_of(erased) if eraser.judged else "",
         says=sentence(erased, eraser.steps, seconds, eraser.judged),
     )
+
+
+def verdict_of(erased: Erased) -> str:
+    """What the detector still sees in the worst of the crops."""
+    left = max(erased.left, default=0.0)
+    return f"something in {left:.0%} of a hole" if left else "clean"
 
 
 def copy(picture: Path, target: Path) -> None:

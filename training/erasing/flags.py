@@ -20,6 +20,14 @@ SHAPING = (
     *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention", "dtype"),
     *("candidates", "detector", "until_clean", "tries", "raw", "squeeze"),
 )
+RANGES = {  # from, and below what
+    "seed": (0, 2**64),
+    "grow": (0, math.inf),
+    "context": (0, math.inf),
+    "resolution": (GRID, math.inf),
+    "candidates": (1, MOST_CANDIDATES + 1),
+    "tries": (1, math.inf),
+}
 NEEDS_CROPS = ("context", "candidates", "detector", "until_clean", "tries")
 
 
@@ -108,19 +116,10 @@ def check(args: argparse.Namespace) -> None:
     """Raise ValueError for flags that do not go together or make no sense, FileNotFoundError for missing weights."""
     check_together(args)
     path_of(args)
-    for name, least in (
-        ("seed", 0),
-        ("grow", 0),
-        ("context", 0),
-        ("resolution", GRID),
-        ("candidates", 1),
-        ("tries", 1),
-    ):
-        value = getattr(args, name)
-        if value is not None and not least <= value < math.inf:
-            raise ValueError(f"--{name} must be at least {least}, got {value}.")
-    if (args.candidates or 1) > MOST_CANDIDATES:
-        raise ValueError(f"--candidates must be at most {MOST_CANDIDATES}, got {args.candidates}.")
+    for name, (least, end) in RANGES.items():
+        if is_given(args, name) and not least <= getattr(args, name) < end:
+            most = f" and less than {end}" if end < math.inf else ""
+            raise ValueError(f"--{name} must be at least {least}{most}, got {getattr(args, name)}.")
     if (args.resolution or 0) % GRID:
         raise ValueError(f"--resolution must be a multiple of {GRID}, got {args.resolution}.")
     for name, path in weights_of(args).items():

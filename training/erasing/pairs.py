@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inpainting_core.picture_formats import FORMATS
 
+TABLE = "erased.csv"  # a folder with one of its own holds results
 BESIDE = ("_mask", "_matte", "_entities")  # what people and other scripts put beside a picture
 
 
@@ -33,7 +34,7 @@ def find_pairs(images: Path, masks: Path, out: Path) -> tuple[list[Pair], Counte
     """Every picture with its mask, sorted, and how many files of each suffix are no pictures.
 
     ``images`` and ``masks`` are a folder or one file each; one mask is for all pictures.  Hidden files are passed over,
-    and so are masks and results that lie below ``images``; linked folders are followed.
+    and so are masks and folders of results that lie below ``images``; linked folders are followed.
     Raises FileNotFoundError for what is not there, ValueError where there are no pictures.
     """
     for path in (images, masks):
@@ -57,7 +58,7 @@ def files_below(folder: Path, apart_from: set[Path], above: tuple[Path, ...] = (
             continue
         if not path.is_dir():
             yield path
-        elif path.resolve() not in above:
+        elif path.resolve() not in above and not (path / TABLE).is_file():
             yield from files_below(path, apart_from, above)
 
 

@@ -9,15 +9,14 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from training.data.ledger import Ledger
-from training.erasing.pairs import Pair
+from training.erasing.pairs import TABLE, Pair
 
-NAME = "erased.csv"
 WRITING, ERASED, NOTHING, FAILED = "writing", "erased", "nothing to erase", "failed"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a picture.  ``left`` is the largest share of a crop's hole in which the detector saw something.
+    """What became of a picture, ``says`` in words, and ``verdict`` what the detector still saw.
 
     ``settings`` are the flags that shape a result; ``inputs`` and ``output`` tell the files by size and time
     (``inputs_of``, ``stamp``), the latter empty where no result of this script lies.
@@ -29,7 +28,7 @@ class Row:
     crops: str = ""
     sizes: str = ""
     seconds: str = ""
-    left: str = ""
+    verdict: str = ""
     says: str = ""
     settings: str = ""
     inputs: str = ""
@@ -47,7 +46,7 @@ class Table:
 
     def __init__(self, out: Path, settings: str):
         self.out, self.settings = out.resolve(), settings
-        self.ledger = Ledger(out / NAME, COLUMNS)
+        self.ledger = Ledger(out / TABLE, COLUMNS)
 
     def row_of(self, pair: Pair) -> Row | None:
         row = self.ledger.rows.get(self.seen_from_here(pair.picture))
@@ -57,7 +56,7 @@ class Table:
         """Whether the result of these settings and of the picture and the mask as they are now is there."""
         row = self.row_of(pair)
         done = row is not None and row.status in (ERASED, NOTHING) and pair.target.exists()
-        return done and (row.settings, row.inputs) == (self.settings, inputs_of(pair))
+        return done and (row.settings, row.mask, row.inputs) == (self.settings, self.mask_of(pair), inputs_of(pair))
 
     def may_write(self, pair: Pair) -> bool:
         """Whether nothing would be lost: there is no file, or it is this script's and was not changed since."""
@@ -71,12 +70,15 @@ class Table:
         has_result = row.status in (ERASED, NOTHING) or (pair.target.is_file() and self.may_write(pair))
         row = replace(
             row,
-            mask=self.seen_from_here(pair.mask) if pair.mask else "",
+            mask=self.mask_of(pair),
             result=pair.name if has_result else "",
             settings=self.settings,
             output=stamp(pair.target) if has_result else "",
         )
         self.ledger.add(self.seen_from_here(pair.picture), *astuple(row))
+
+    def mask_of(self, pair: Pair) -> str:
+        return self.seen_from_here(pair.mask) if pair.mask is not None else ""
 
     def seen_from_here(self, path: Path) -> str:
         """A path from the folder of results, so that photographs, masks and results can be moved together."""
