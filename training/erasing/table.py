@@ -81,8 +81,11 @@ class Table:
         return self.seen_from_here(pair.mask) if pair.mask is not None else ""
 
     def seen_from_here(self, path: Path) -> str:
-        """A path from the folder of results, so that photographs, masks and results can be moved together."""
-        return Path(os.path.relpath(path, self.out)).as_posix()
+        """A path from the folder of results, so that photographs, masks and results can be moved together.
+
+        On one line, as a ledger keeps it.
+        """
+        return Path(os.path.relpath(path, self.out)).as_posix().replace("\n", " ")
 
 
 def inputs_of(pair: Pair) -> str:
