@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from erase_folders import mask, photo
+from erase_folders import load_once, mask, photo
 
 from training.erase import main, parse_args
+from training.erasing import eraser
 from training.erasing.flags import path_of, settings_of
 
 ERADIFF = ["--method", "eradiff"]
@@ -70,6 +71,28 @@ def test_weights_that_cannot_be_read_are_told_in_one_line(folder: Path, capsys: 
     assert main(parse_args(flags(folder, "--model", str(folder / "model.safetensors")))) == 2
     line = capsys.readouterr().err
     assert line.startswith("training.erase: model.safetensors ") and line.count("\n") == 1
+
+
+def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(eraser, "load_engine", load_once)
+
+    def asked(*more: str) -> dict:
+        return eraser.load_eraser(parse_args(flags(folder, *more))).erase.keywords
+
+    assert asked() == {"seed": 0, "judge": None, "tries": 1}
+    assert asked(*ERADIFF, "--strength", "0.5", "--attention", "off", "--steps", "3", "--dtype", "bfloat16") == {
+        **{"seed": 0, "judge": None, "tries": 1},
+        **{"strength": 0.5, "attention": "off", "steps": 3},
+    }
+    crops = ["--grow", "0", "--context", "0.2", "--resolution", "64", "--candidates", "3"]
+    judged = asked(*crops, "--seed", "7", "--detector", "nano", "--until-clean")
+    assert callable(judged.pop("judge"))
+    expected = {"grow_px": 0, "context": 0.2, "resolution": 64, "candidates": 3, "seed": 7, "tries": 4}
+    assert judged == expected
+    assert asked("--detector", "nano", "--until-clean", "--tries", "9")["tries"] == 9
+    assert asked("--raw", "--grow", "2") == {"seed": 0, "grow_px": 2, "resolution": None}
+    assert asked("--raw", "--squeeze") == {"seed": 0, "resolution": 192}
+    assert asked("--raw", "--squeeze", "--resolution", "128") == {"seed": 0, "resolution": 128}
 
 
 def test_settings_tell_apart_what_gives_another_picture(folder: Path):

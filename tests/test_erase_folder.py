@@ -125,6 +125,14 @@ def test_no_result_takes_an_originals_place(tmp_path: Path, capsys: pytest.Captu
     assert sorted(path.name for path in (tmp_path / "images").rglob("*")) == ["1.png", "a"]
 
 
+def test_results_are_not_mixed_with_masks(tmp_path: Path, capsys: pytest.CaptureFixture):
+    photo(tmp_path / "images" / "1.png")
+    mask(tmp_path / "masks" / "1_mask.png")
+    assert run(tmp_path, "--out", tmp_path / "masks") == 2
+    assert "--out must be another folder than --masks" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["1_mask.png"]
+
+
 def test_results_below_the_pictures_are_not_taken_for_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     photo(tmp_path / "images" / "1.png")
     mask(tmp_path / "masks" / "1.png")

@@ -63,7 +63,7 @@ class Table:
         if not os.path.lexists(pair.target):
             return True
         row = self.row_of(pair)
-        return row is not None and (row.status == WRITING or bool(row.output) and row.output == stamp(pair.target))
+        return row is not None and (row.status == WRITING or row.output == stamp(pair.target))
 
     def write(self, pair: Pair, row: Row) -> None:
         """Add a row.  A result of an earlier run stays this script's where the picture failed now."""
