@@ -16,7 +16,7 @@ AVIF = {"quality": 100, "subsampling": "4:4:4"}
 
 
 def encoded(stored: Stored, format: str, options: dict, metadata: Metadata) -> bytes:
-    """A picture, in a mode that the format holds, as a file's bytes; ``options`` are those of an original of that format."""
+    """A picture, in a mode that the format holds, as a file's bytes; ``options``: how an original of one format was."""
     arguments = _arguments(stored, format, options, metadata)
     if format == "PNG" and stored.depth == 16 and stored.mode != "L":
         return deep_png(stored, arguments)
