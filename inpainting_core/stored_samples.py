@@ -49,6 +49,11 @@ class Stored:
         return 1 if self.samples.dtype == bool else 8 * self.samples.dtype.itemsize
 
     @property
+    def is_deep(self) -> bool:
+        """Whether no picture of Pillow's holds this: 16-bit colour, colour times alpha, samples beside the colour."""
+        return (self.depth == 16 and self.mode != "L") or self.mode in (*PREMULTIPLIED, "LX", "RGBX")
+
+    @property
     def has_alpha(self) -> bool:
         see_through = self.palette is not None and bool((self.palette[:, 3] < 255).any())
         return self.mode in ALPHA_LAST or self.key is not None or see_through
