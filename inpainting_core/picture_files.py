@@ -83,7 +83,7 @@ def write_picture(
 def _image(stored: Stored) -> Float[Tensor, "1 c h w"]:
     rgb, alpha = rgb_of(stored), alpha_of(stored)
     planes = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], -1)
-    return torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))[None]
+    return torch.from_numpy(planes.transpose(2, 0, 1).copy())[None]
 
 
 def _move_into_place(path: Path, data: bytes) -> None:

@@ -67,8 +67,7 @@ def check_holds(name: str, format: str, stored: Stored, own: bool) -> None:
 def fitted(stored: Stored, format: str) -> Stored:
     """The picture in a mode that the format holds: its own, else grey, RGB or RGBA in the same depth."""
     as_it_is = format == "TIFF" or stored.mode in MODES[format]
-    see_through = stored.palette is not None and stored.has_alpha
-    lost = (stored.key is not None and format != "PNG") or (see_through and format not in ("PNG", "GIF"))
+    lost = (stored.key is not None and format != "PNG") or (stored.clear_colours and format not in ("PNG", "GIF"))
     if as_it_is and not lost:
         return stored
     rgb, alpha = rgb_of(stored), alpha_of(stored)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from inpainting_core import tiff_tags
-from inpainting_core.deep_tiff import is_deep, read_deep_tiff
+from inpainting_core.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
 from inpainting_core.picture_formats import READ, Unfit
 from inpainting_core.picture_metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
 from inpainting_core.pillow_samples import from_pillow
@@ -108,7 +108,7 @@ def _tiff(data: bytes, name: str) -> Content:
         stored = from_pillow(file, name)
     stored = replace(stored, profile=tags.get(tiff_tags.PROFILE, (0, None))[1])
     metadata = Metadata(tags=tiff_tags.carried_tags(tags, orientation in SIDEWAYS))
-    return Content(stored, "TIFF", metadata, compression=tiff_tags.numbers(tags, tiff_tags.COMPRESSION, (1,))[0])
+    return Content(stored, "TIFF", metadata, compression=tiff_tags.numbers(tags, COMPRESSION, (1,))[0])
 
 
 def _opened(data: bytes) -> Image.Image:
