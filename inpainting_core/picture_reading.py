@@ -118,7 +118,7 @@ def _opened(data: bytes) -> Image.Image:
 
 def _upright(stored: Stored, orientation: int) -> Stored:
     turn = TURNS.get(orientation)
-    return stored if turn is None else replace(stored, samples=np.ascontiguousarray(turn(stored.samples)))
+    return stored if turn is None else replace(stored, samples=turn(stored.samples).copy())
 
 
 def _metadata(file: Image.Image, data: bytes, sideways: bool) -> Metadata:

@@ -58,6 +58,8 @@ def random_samples(kind: Kind, width: int, height: int, rng: np.random.Generator
     dtype = {8: np.uint8, 16: np.uint16, 32: np.int32}[kind.bits]
     samples = rng.integers(0, 2 ** min(kind.bits, 16), shape).astype(dtype)
     samples[: height // 2] = samples[0, 0]
+    if kind.mode in ("P", "PA"):
+        samples[samples >= 250] -= 10  # leaves the palette room for a fill's colours
     return samples
 
 

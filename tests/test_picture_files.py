@@ -25,17 +25,9 @@ CASES = {
 }
 
 
-@settings(max_examples=60, deadline=None)
-@given(**CASES)
-def test_only_the_hole_changes(kind: Kind, orientation: int, size: tuple[int, int], convention: str, seed: int):
-    with TemporaryDirectory() as folder:
-        only_the_hole_changes(Path(folder), kind, orientation, size, convention, seed)
-
-
-@pytest.mark.full
 @settings(max_examples=500, deadline=None)
 @given(**CASES)
-def test_only_the_hole_changes_in_500_cases(kind: Kind, orientation: int, size: tuple, convention: str, seed: int):
+def test_only_the_hole_changes(kind: Kind, orientation: int, size: tuple[int, int], convention: str, seed: int):
     with TemporaryDirectory() as folder:
         only_the_hole_changes(Path(folder), kind, orientation, size, convention, seed)
 
