@@ -1,4 +1,4 @@
-"""The two packages for 16-bit colour, which Pillow reads as 8 bits; asked for only by files that need them."""
+"""The two packages for pictures that Pillow cuts down (16-bit colour); asked for only by files that need them."""
 
 from types import ModuleType
 
@@ -22,4 +22,5 @@ def tiff_library() -> ModuleType:
 
 
 def _missing(name: str) -> ModuleNotFoundError:
-    return ModuleNotFoundError(f"16-bit colour needs {name}: pip install imagecodecs tifffile.", name=name)
+    sentence = f"a picture of 16-bit colour needs the package {name}: pip install imagecodecs tifffile."
+    return ModuleNotFoundError(sentence, name=name)

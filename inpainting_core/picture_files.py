@@ -51,8 +51,7 @@ def read_mask(path: str | Path) -> Float[Tensor, "1 1 h w"]:
     each names the file.
     """
     content = read_content(Path(path))
-    lossy = content.format in ("JPEG", "AVIF") or content.options.get("lossless") is False
-    return torch.from_numpy(mask_of(content.stored, Path(path).name, lossy))[None, None]
+    return torch.from_numpy(mask_of(content.stored, Path(path).name, content.lossy))[None, None]
 
 
 def check_target(path: str | Path, like: Picture) -> None:
@@ -78,14 +77,13 @@ def write_picture(
     content, format = like.content, format_of(Path(path))
     rgb = image[0, :3].permute(1, 2, 0).clamp(0, 1).float().cpu().numpy()
     stored = fitted(lay_in(content.stored, rgb, changed[0, 0].cpu().numpy() > 0), format)
-    options = content.options if format == content.format else {}
-    _move_into_place(Path(path), encoded(stored, format, options, content.metadata))
+    _move_into_place(Path(path), encoded(stored, format, content.metadata, content.compression))
 
 
 def _image(stored: Stored) -> Float[Tensor, "1 c h w"]:
     rgb, alpha = rgb_of(stored), alpha_of(stored)
     planes = rgb if alpha is None else np.concatenate([rgb, alpha[..., None]], -1)
-    return torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1)))[None]
+    return torch.from_numpy(planes.transpose(2, 0, 1).copy())[None]
 
 
 def _move_into_place(path: Path, data: bytes) -> None:

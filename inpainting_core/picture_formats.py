@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import features
 
+from inpainting_core.optional_codecs import codecs, tiff_library
 from inpainting_core.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
 
 FORMATS = {
@@ -32,27 +33,33 @@ LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65536}  # px a si
 DEEP = ("PNG", "TIFF")
 
 
+class Unfit(ValueError):
+    """A file that is none of ours to read or write; the message names it and says why."""
+
+
 def format_of(path: Path) -> str:
     """The format that a file's ending asks for.  Raises ValueError for any other ending."""
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path.name} must end in one of {', '.join(FORMATS)}, for that decides what is written.")
+        raise Unfit(f"{path.name} must end in one of {', '.join(FORMATS)}, for that decides what is written.")
     return FORMATS[path.suffix.lower()]
 
 
 def check_holds(name: str, format: str, stored: Stored, own: bool) -> None:
     """Raise ValueError where a file of this format would lose what the picture has; ``own``: it is the original's."""
+    if stored.is_deep:
+        {"PNG": codecs, "TIFF": tiff_library}.get(format, str)()
     height, width = stored.samples.shape[:2]
     better = "give the result an ending of .png or .tif" if stored.depth > 8 else "give the result the ending .png"
     if format == "AVIF" and not features.check("avif"):
-        raise ValueError(f"{name} cannot be written: this Pillow was built without AVIF; {better}.")
+        raise Unfit(f"{name} cannot be written: this Pillow was built without AVIF; {better}.")
     if format not in DEEP and stored.depth > 8:
-        raise ValueError(f"{name} cannot hold the picture's {stored.depth} bits a sample, {format} has 8: {better}.")
+        raise Unfit(f"{name} cannot hold the picture's {stored.depth} bits a sample, {format} has 8: {better}.")
     if format == "JPEG" and stored.has_alpha:
-        raise ValueError(f"{name} cannot hold the picture's transparency, for JPEG has none: {better}.")
+        raise Unfit(f"{name} cannot hold the picture's transparency, for JPEG has none: {better}.")
     if format == "GIF" and not own:
-        raise ValueError(f"{name} cannot hold more than 256 colours, for it is a GIF: {better}.")
+        raise Unfit(f"{name} cannot hold more than 256 colours, for it is a GIF: {better}.")
     if max(height, width) > LONGEST.get(format, max(height, width)):
-        raise ValueError(
+        raise Unfit(
             f"{name} cannot hold {width} x {height} pixels, {format} ends at {LONGEST[format]} a side: {better}."
         )
 
@@ -60,8 +67,7 @@ def check_holds(name: str, format: str, stored: Stored, own: bool) -> None:
 def fitted(stored: Stored, format: str) -> Stored:
     """The picture in a mode that the format holds: its own, else grey, RGB or RGBA in the same depth."""
     as_it_is = format == "TIFF" or stored.mode in MODES[format]
-    see_through = stored.palette is not None and stored.has_alpha
-    lost = (stored.key is not None and format != "PNG") or (see_through and format not in ("PNG", "GIF"))
+    lost = (stored.key is not None and format != "PNG") or (stored.clear_colours and format not in ("PNG", "GIF"))
     if as_it_is and not lost:
         return stored
     rgb, alpha = rgb_of(stored), alpha_of(stored)

@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from inpainting_core.palettes import lay_into_palette
+from inpainting_core.palettes import OPAQUE, lay_into_palette
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, as Pillow and JPEG weigh
 GREY, RGB = ("1", "L", "La", "LA", "LX"), ("RGB", "RGBa", "RGBA", "RGBX")
@@ -49,9 +49,18 @@ class Stored:
         return 1 if self.samples.dtype == bool else 8 * self.samples.dtype.itemsize
 
     @property
+    def is_deep(self) -> bool:
+        """Whether no picture of Pillow's holds this: 16-bit colour, colour times alpha, samples beside the colour."""
+        return (self.depth == 16 and self.mode != "L") or self.mode in (*PREMULTIPLIED, "LX", "RGBX")
+
+    @property
+    def clear_colours(self) -> bool:
+        """Whether the palette has colours that are not opaque."""
+        return self.palette is not None and bool((self.palette[:, 3] < OPAQUE).any())
+
+    @property
     def has_alpha(self) -> bool:
-        see_through = self.palette is not None and bool((self.palette[:, 3] < 255).any())
-        return self.mode in ALPHA_LAST or self.key is not None or see_through
+        return self.mode in ALPHA_LAST or self.key is not None or self.clear_colours
 
     @property
     def planes(self) -> np.ndarray:

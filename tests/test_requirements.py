@@ -13,8 +13,8 @@ from test_arrows import COMFY, FILES, LIGHT, ROOT, imports, name_of, tree_of
 from workflows.comfyui import requirements
 
 MODULE_OF = {"pillow": "PIL"}  # the packages of ComfyUI's list whose module is called otherwise
-# What nodes and cores import besides, in which file: diffusers is for training and for Python without ComfyUI, so are the
-# codecs of 16-bit colour, and jaxtyping for the tests, with a stand-in where it is missing.
+# What nodes and cores import besides, in which file: diffusers and the codecs of 16-bit colour are for training and
+# for Python without ComfyUI, and jaxtyping for the tests, with a stand-in where it is missing.
 NOT_FOR_NODES = {
     "inpainting_core/engine.py": {"diffusers"},
     "inpainting_core/optional_codecs.py": {"imagecodecs", "tifffile"},
