@@ -73,12 +73,12 @@ def test_the_pack_loads_again_from_the_same_place():
 
 
 def test_a_second_copy_is_refused_and_both_are_named(tmp_path: Path):
-    import eradiff_core
+    import inpainting_core
 
     pack = copy_of_the_pack(tmp_path)
     rule = (
-        f"Erase Once must be installed once: eradiff_core of {pack / 'eradiff_core' / '__init__.py'} "
-        f"cannot load beside {eradiff_core.__file__}."
+        f"Erase Once must be installed once: inpainting_core of {pack / 'inpainting_core' / '__init__.py'} "
+        f"cannot load beside {inpainting_core.__file__}."
     )
     with pytest.raises(ImportError, match=re.escape(rule)):
         load(pack)
