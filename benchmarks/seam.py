@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from inpainting_core.built_in import ASSETS, BUILT_IN, NANO
 from inpainting_core.colour import BAND_PX, match_colour
-from inpainting_core.crop import crop_mask, crop_picture, stitch
+from inpainting_core.crop import crop_picture, stitch_into
 from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.erasing import plan
 from training.data.pictures import read_rgb, to_tensor
@@ -73,10 +73,15 @@ def erase(
     engine: DiffusersEngine, picture: Tensor, hole: Tensor, match: Callable, grow_px: int
 ) -> tuple[Tensor, Tensor]:
     """The erased picture and where it may differ, with this way to match colours in the place of ours."""
-    (patch,) = plan(hole[0], engine.resolution, grow_px, context=0.5)
-    view, seen = crop_picture(picture, patch.crop), crop_mask(patch.hole, patch.crop)
+    (step,) = plan(hole[0], engine.resolution, grow_px, context=0.5)
+    patch, seen = step.patch, step.hole
+    view = crop_picture(picture, patch.crop)
     filled = fill_hole(engine, view, seen, path(2), [torch.Generator().manual_seed(0)])
-    return stitch(picture, match(filled, view, seen), patch.crop, patch.blend), patch.hole
+    result, changed = picture.clone(), torch.zeros_like(hole)
+    stitch_into(result, match(filled, view, seen), patch.crop, patch.blend, patch.box)
+    top, left, bottom, right = patch.box
+    changed[..., top:bottom, left:right] = patch.hole
+    return result, changed
 
 
 def main(args: argparse.Namespace) -> None:

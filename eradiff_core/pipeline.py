@@ -30,17 +30,16 @@ def erase(
 ) -> Erased:
     """Remove what the mask covers along EraDiff's path: ``steps`` of DDIM from the noised original, with SRA.
 
-    image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: 1 where to erase, any of ComfyUI's shapes.  ``attention`` is
-    rectified, strict or off.  ``resolution`` is the side in pixels that the model works at, its own by default;
-    ``grow_px`` and ``context`` as in ``erase_holes``; of several ``candidates``, drawn in one batch up to so many
-    ``tries``, the one with the least of what ``judge`` finds is taken (``Choice``).  Raises ValueError for input that
-    does not fit, before anything is sampled.
+    image: RGB in [0, 1], ``[b, 3, h, w]``, or with alpha, which is handed through.  mask: 1 where to erase, any of
+    ComfyUI's shapes.  ``attention`` is rectified, strict or off.  ``resolution`` is the side in pixels that the model
+    works at, its own by default; ``grow_px`` and ``context`` as in ``erase_holes``; of several ``candidates``, drawn in
+    one batch up to so many ``tries``, the one with the least of what ``judge`` finds is taken (``Choice``).  Raises
+    ValueError for input that does not fit, before anything is sampled.
     """
     check_mode(attention)
     sigmas = path(steps, strength)
-    choice = Choice(candidates, judge, tries)
-    generators = choice.generators(seed)
-    each = [generator for generator in generators for _ in range(engine.draws)]
+    choice = Choice(candidates, judge, tries, seed)
+    each = [generator for generator in choice.generators for _ in range(engine.draws)]
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
         original = engine.encode(view)
@@ -49,7 +48,7 @@ def erase(
         noise = draw_noise(original.shape, each)
         inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
         filled = engine.decode(mean_of_draws(engine.sample(ddim, sigmas, noise, inputs), engine.draws))
-        return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+        return match_texture(filled, view, hole, draw_noise(filled.shape, choice.generators), engine.texture)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

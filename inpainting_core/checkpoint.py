@@ -12,33 +12,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inpainting_core.architecture import (
-    SD2_INPAINT,
-    SD15_INPAINT,
-    SDXL_INPAINT,
-    ModelConfig,
-    UNetShape,
-    VAEShape,
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig, UNetShape
+from inpainting_core.diffusers_folder import read_config, read_text_encoders, with_new_attention_names
+from inpainting_core.empty_prompt import SINGLE_FILE, Prompt, encode_empty_prompt, text_weights
+from inpainting_core.ldm_keys import unet_layout, vae_layout
+from inpainting_core.single_file import (
+    UNET,
+    names_of,
+    unet_from,
+    unet_into,
+    vae_from,
+    vae_into,
+    with_average_as_unet,
 )
-from inpainting_core.diffusers_folder import (
-    read_component,
-    read_config,
-    read_text_encoders,
-    with_new_attention_names,
-)
-from inpainting_core.empty_prompt import Prompt, encode_empty_prompt, text_weights
-from inpainting_core.ldm_keys import Slot, unet_layout, vae_layout
-from inpainting_core.state_dicts import read_state_dict, require_fit, write_state_dict
+from inpainting_core.state_dicts import fitting, require_nothing_else, tell_left_out, write_state_dict
+from inpainting_core.weight_files import read_weights
 
 CHANNELS = 9  # noisy latent 4, mask 1, masked picture's latent 4
-UNET, VAE, METADATA = "model.diffusion_model.", "first_stage_model.", "erase_once"
+METADATA = "erase_once"
 PROMPT, POOLED = "erase_once.empty_prompt", "erase_once.empty_pooled"
 
 # What a file of ours may hold for ComfyUI's stock Load Checkpoint: text encoders, and SDXL's mark of v-prediction.
-STOCK_ONLY = ("cond_stage_model.", "conditioner.embedders.", "v_pred")
-
-# What ComfyUI's class for the tiny autoencoder stores besides its layers: no scale, no shift.
-TINY_CONSTANTS = {"vae_scale": 1.0, "vae_shift": 0.0}
+V_PREDICTION = "v_pred"
+STOCK_ONLY = ("cond_stage_model.", "conditioner.embedders.", V_PREDICTION)
 
 # Published single files carry no configuration: the width of the text they read tells which one they are.
 BY_CONTEXT = {768: SD15_INPAINT, 1024: SD2_INPAINT, 2048: SDXL_INPAINT}
@@ -65,19 +61,20 @@ def read_checkpoint(path: str | Path, base: Checkpoint | None = None) -> Checkpo
     """Read a single file, a diffusers folder, or UNet weights that are laid over ``base``.
 
     ``base`` also gives the autoencoder and the empty prompt that a source lacks.  The prompt is encoded once where
-    the source holds a text encoder.  Raises FileNotFoundError for a missing file, and ValueError with the first
-    weight that does not fit, for a UNet that is no inpainting UNet, and for files that are damaged or hold more
-    than tensors.
+    the source holds a text encoder.  What belongs to no layer is left out of files of others, which is logged, and
+    refused in files of ours.  Raises FileNotFoundError for a missing file, and ValueError with the first weight that
+    does not fit, for a UNet that is no inpainting UNet, and for files that are damaged or in a form that is not read.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"checkpoint must be a file or a folder that exists, got {path}.")
-    if (path / "unet").is_dir():
+    if any((path / part).exists() for part in ("unet", "vae", "model_index.json")):
         return _filled(_read_folder(path), base)
     names = tuple(unet_layout(base.config.unet)) if base else ()
-    tensors, metadata = (read_component(path, names), {}) if path.is_dir() else read_state_dict(path, names)
+    tensors, metadata = read_weights(path, names)
     if METADATA in metadata:
         return _filled(_read_ours(tensors, metadata[METADATA], path.name), base)
+    tensors = with_average_as_unet(tensors, [config.unet for config in BY_CONTEXT.values()])
     if any(key.startswith(UNET) for key in tensors):
         return _filled(_read_published(tensors, path.name), base)
     return _laid_over(tensors, base, path.name)
@@ -93,11 +90,9 @@ def write_checkpoint(
 
     ``stock_only`` is what ComfyUI's stock Load Checkpoint wants besides, by its name there (see ``STOCK_ONLY``)."""
     config = checkpoint.config
-    tensors = _to_ldm(checkpoint.unet, unet_layout(config.unet), UNET, "the UNet")
+    tensors = unet_into(checkpoint.unet, config.unet)
     if checkpoint.vae is not None:
-        tensors |= _to_ldm(checkpoint.vae, vae_layout(config.vae), VAE, "the autoencoder")
-        if config.vae.kind == "tiny":
-            tensors |= {VAE + name: torch.tensor(value) for name, value in TINY_CONSTANTS.items()}
+        tensors |= vae_into(checkpoint.vae, config.vae)
     tensors |= stock_only or {}
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
     if checkpoint.empty_prompt is not None:  # an input, not a weight: rounded, it would not be a text encoder's
@@ -113,15 +108,13 @@ def _read_ours(tensors: dict[str, Tensor], stored: str, source: str) -> Checkpoi
         config = ModelConfig.from_dict(json.loads(stored))
     except (KeyError, TypeError, ValueError) as err:
         raise ValueError(f"{source} must describe its model in its metadata, got {stored[:80]!r}.") from err
-    known = (UNET, VAE, *STOCK_ONLY)
-    stray = next((key for key in tensors if not key.startswith(known) and key not in (PROMPT, POOLED)), None)
-    if stray is not None:
-        raise ValueError(f"{source} must hold nothing but its model's weights, got {stray} too.")
+    known = names_of(config) | {PROMPT, POOLED}
+    require_nothing_else([key for key in tensors if key not in known and not key.startswith(STOCK_ONLY)], source)
     if PROMPT in tensors:
         prompt = Prompt(tensors[PROMPT], tensors.get(POOLED))
     else:
         prompt = _empty_prompt(text_weights(tensors), config)
-    unet, vae = _unet(tensors, config.unet, UNET, source), _vae(tensors, config.vae, source)
+    unet, vae = _unet(tensors, config.unet, UNET, source), vae_from(tensors, config.vae, source)
     return Checkpoint(config, unet, vae, prompt)
 
 
@@ -134,25 +127,35 @@ def _read_published(tensors: dict[str, Tensor], source: str) -> Checkpoint:
         rule = f"an SD1.5, SD2 or SDXL UNet, which reads a text of width {' or '.join(map(str, BY_CONTEXT))}"
         raise ValueError(f"{source} must hold {rule}, got width {width}.")
     config = BY_CONTEXT[width]
-    unet, vae = _unet(tensors, config.unet, UNET, source), _vae(tensors, config.vae, source)
+    if V_PREDICTION in tensors:
+        config = replace(config, prediction="v_prediction")
+    unet, vae = _unet(tensors, config.unet, UNET, source), vae_from(tensors, config.vae, source)
+    known = names_of(config) | {V_PREDICTION}
+    tell_left_out([key for key in tensors if key not in known and not key.startswith(SINGLE_FILE)], source)
     return Checkpoint(config, unet, vae, _empty_prompt(text_weights(tensors), config))
 
 
 def _read_folder(folder: Path) -> Checkpoint:
-    config = read_config(folder)
-    unet = _unet(read_component(folder / "unet"), config.unet, "", f"{folder.name}/unet")
-    vae = with_new_attention_names(read_component(folder / "vae"))
-    require_fit(vae, {ours: slot.shape for ours, slot in vae_layout(config.vae).items()}, f"{folder.name}/vae")
+    if not (folder / "unet").is_dir():
+        found = ", ".join(sorted(part.name for part in folder.iterdir()))
+        raise FileNotFoundError(f"{folder.name} must hold a folder unet, got {found}: download that one too.")
+    config, source = read_config(folder), f"{folder.name}/vae"
+    unet, vae = _unet(read_weights(folder / "unet")[0], config.unet, "", f"{folder.name}/unet"), None
+    if (folder / "vae").is_dir():
+        found = with_new_attention_names(read_weights(folder / "vae")[0])
+        vae = fitting(found, {ours: slot.shape for ours, slot in vae_layout(config.vae).items()}, source)
+        tell_left_out(found.keys() - vae.keys(), source)
     return Checkpoint(config, unet, vae, _empty_prompt(read_text_encoders(folder), config))
 
 
 def _laid_over(tensors: dict[str, Tensor], base: Checkpoint | None, source: str) -> Checkpoint:
     """UNet weights alone, in diffusers' or LDM names: everything else is the base's."""
     if not {"conv_in.weight", "input_blocks.0.0.weight"} & tensors.keys():
-        first = next(iter(tensors), "none at all")
-        raise ValueError(f"{source} must hold a Stable Diffusion UNet, got weights such as {first}.")
+        got = f"got weights such as {next(iter(tensors), 'none at all')}; take a whole inpainting checkpoint"
+        raise ValueError(f"{source} must hold a Stable Diffusion UNet, {got}.")
     if base is None:
-        raise ValueError(f"{source} holds a UNet only and needs a base checkpoint to be laid over, got none.")
+        got = "got none; lay it over any whole checkpoint of its kind"
+        raise ValueError(f"{source} holds a UNet only and needs a base checkpoint to be laid over, {got}.")
     return replace(base, unet=_unet(tensors, base.config.unet, "", source))
 
 
@@ -166,22 +169,17 @@ def _filled(found: Checkpoint, base: Checkpoint | None) -> Checkpoint:
 
 
 def _unet(tensors: Mapping[str, Tensor], shape: UNetShape, prefix: str, source: str) -> dict[str, Tensor]:
-    """The UNet under ``prefix`` in diffusers' names, whichever names it came in."""
-    found = {key: value for key, value in tensors.items() if key.startswith(prefix)}
+    """The UNet under ``prefix`` in diffusers' names, whichever it came in; a file of its own may have strays."""
     layout, ldm_first = unet_layout(shape), f"{prefix}input_blocks.0.0.weight"
-    if prefix or ldm_first in found:
-        _require_inpainting(found, ldm_first, source)
-        return _from_ldm(found, layout, prefix, source)
-    _require_inpainting(found, "conv_in.weight", source)
-    require_fit(found, {ours: slot.shape for ours, slot in layout.items()}, source)
-    return found
-
-
-def _vae(tensors: Mapping[str, Tensor], shape: VAEShape, source: str) -> dict[str, Tensor] | None:
-    """A single file's autoencoder; None where it holds none."""
-    constants = {VAE + name for name in TINY_CONSTANTS} if shape.kind == "tiny" else set()
-    found = {key: value for key, value in tensors.items() if key.startswith(VAE) and key not in constants}
-    return _from_ldm(found, vae_layout(shape), VAE, source) if found else None
+    in_ldm = bool(prefix) or ldm_first in tensors
+    _require_inpainting(tensors, ldm_first if in_ldm else "conv_in.weight", source)
+    if in_ldm:
+        unet, known = unet_from(tensors, shape, prefix, source), {slot.ldm for slot in layout.values()}
+    else:
+        unet, known = fitting(tensors, {ours: slot.shape for ours, slot in layout.items()}, source), layout.keys()
+    if not prefix:
+        tell_left_out([key for key in tensors if key not in known], source)
+    return unet
 
 
 def _empty_prompt(weights: list[dict[str, Tensor]], config: ModelConfig) -> Prompt | None:
@@ -201,14 +199,3 @@ def _require_inpainting(tensors: Mapping[str, Tensor], first: str, source: str) 
     if first in tensors and tensors[first].shape[1] != CHANNELS:
         rule = f"an inpainting UNet of {CHANNELS} input channels (noisy 4, mask 1, masked picture 4)"
         raise ValueError(f"{source} must hold {rule}, got one of {tensors[first].shape[1]}.")
-
-
-def _from_ldm(found: dict[str, Tensor], layout: dict[str, Slot], prefix: str, source: str) -> dict[str, Tensor]:
-    require_fit(found, {prefix + slot.ldm: slot.ldm_shape for slot in layout.values()}, source)
-    return {ours: found[prefix + slot.ldm].reshape(slot.shape) for ours, slot in layout.items()}
-
-
-def _to_ldm(weights: dict[str, Tensor], layout: dict[str, Slot], prefix: str, source: str) -> dict[str, Tensor]:
-    """The inverse of ``_from_ldm``."""
-    require_fit(weights, {ours: slot.shape for ours, slot in layout.items()}, source)
-    return {prefix + slot.ldm: weights[ours].reshape(slot.ldm_shape) for ours, slot in layout.items()}

@@ -6,6 +6,7 @@ or without one, the seam decides: how well a fill continues the known pixels aro
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,12 +18,16 @@ from inpainting_core.shapes import Float
 # The crop with its hole filled, ``[n, 3, h, w]``, and the hole ``[1, 1, h, w]`` -> what share of it is something new.
 Judge = Callable[[Tensor, Tensor], Float[Tensor, "n"]]
 
+# The crop as the model sees it, ``[1, 3, h, w]``, and its hole ``[1, 1, h, w]`` -> the crop with its hole filled, once
+# for each candidate.
+Fill = Callable[[Tensor, Tensor], Float[Tensor, "n 3 h w"]]
+
 MOST_CANDIDATES = 8
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How many fills are drawn at once, who judges them, and how often it is drawn until one is clean.
+    """How many fills are drawn at once and from which seed, who judges them, and how often until one is clean.
 
     Raises ValueError for numbers that make no sense, and for further tries that nobody could end.
     """
@@ -30,6 +35,7 @@ class Choice:
     candidates: int = 1
     judge: Judge | None = None
     tries: int = 1
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.candidates <= MOST_CANDIDATES:
@@ -39,9 +45,20 @@ class Choice:
         if self.tries > 1 and self.judge is None:
             raise ValueError(f"more than one try needs a judge that says when it is clean, got {self.tries} without.")
 
-    def generators(self, seed: int) -> list[torch.Generator]:
+    @property
+    def seeds(self) -> list[int]:
         """One for each candidate: the k-th is drawn as seed + k alone would draw it."""
-        return [torch.Generator().manual_seed((seed + k) % 2**64) for k in range(self.candidates)]
+        return [(self.seed + k) % 2**64 for k in range(self.candidates)]
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        """One for each candidate, at its seed to begin with."""
+        return [torch.Generator().manual_seed(seed) for seed in self.seeds]
+
+    def begin(self) -> None:
+        """Take the generators back to their seeds, so that the next picture is drawn as it would be alone."""
+        for generator, seed in zip(self.generators, self.seeds, strict=True):
+            generator.manual_seed(seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +70,7 @@ class Chosen:
     tries: int
 
 
-def choose(
-    fill: Callable[[Tensor, Tensor], Tensor], view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], by: Choice
-) -> Chosen:
+def choose(fill: Fill, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], by: Choice) -> Chosen:
     """Draw candidates until one is clean or the tries are spent; the best of all that were drawn, best first."""
     fills, areas, seams = view[:0], view.new_zeros(0), view.new_zeros(0)
     tries = 0

@@ -4,8 +4,12 @@ Autoencoders and networks shift colours, and a small one misses them by more.  J
 known: what the fill shows there is compared with it, and the difference taken out of the fill, spread smoothly over
 the hole, as a membrane would hang between its edges (Pérez et al. 2003, Poisson image editing).  So no step is left
 along the hole's edge, while what the fill has of texture stays.
+
+Nor does a fill show what nothing around it is like: each channel keeps near the range that is seen, so that a hole in
+plain white or black is filled with just that, and there is no chroma where none is seen.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,6 +17,8 @@ from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
 
 BAND_PX = 8  # at the model's resolution, a latent cell: how far from the hole fill and picture are compared
+BEYOND = 0.5  # of the range that is seen: how far beyond either end of it a fill may go
+COLOURLESS = 1.5 / 255  # the largest difference between a pixel's channels in a picture that counts as grey
 
 
 def match_colour(
@@ -23,4 +29,20 @@ def match_colour(
     Pictures are RGB in [0, 1]; hole is 1 where erased.
     """
     near = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX)
-    return (filled + spread(view - filled, near * (1 - hole))).clamp(0, 1)
+    matched = filled + spread(view - filled, near * (1 - hole))
+    return _as_grey_as(view, hole, _within_range_of(view, hole, matched))
+
+
+def _within_range_of(view: Tensor, hole: Tensor, filled: Tensor) -> Tensor:
+    """The fill with each channel held near the range that its known pixels have, and within [0, 1]."""
+    lowest = torch.where(hole > 0, 1, view).amin((2, 3), keepdim=True)
+    highest = torch.where(hole > 0, 0, view).amax((2, 3), keepdim=True)
+    more = BEYOND * (highest - lowest).abs()  # where nothing is known, 1 and 0 have come out the other way round
+    return filled.clamp(torch.minimum(lowest, highest) - more, torch.maximum(lowest, highest) + more).clamp(0, 1)
+
+
+def _as_grey_as(view: Tensor, hole: Tensor, filled: Tensor) -> Tensor:
+    """The fill, without chroma where the known pixels have none."""
+    chroma = (view.amax(1, keepdim=True) - view.amin(1, keepdim=True)) * (1 - hole)
+    grey = chroma.amax((1, 2, 3), keepdim=True) <= COLOURLESS
+    return torch.where(grey, filled.mean(1, keepdim=True), filled)

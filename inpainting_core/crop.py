@@ -4,14 +4,14 @@ A crop is never stretched: its sides in the picture and in front of the model ha
 Where it reaches beyond the picture, the picture is reflected.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, gcd
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpainting_core.masks import Box, bounding_boxes, components, to_grid
+from inpainting_core.masks import Box, to_grid
 from inpainting_core.shapes import Float, Int
 
 GRID = 64  # pixels; a UNet halves its latent three times, the latent is an eighth of the picture
@@ -29,60 +29,14 @@ class Crop:
     work_height: int
     work_width: int
 
-
-@dataclass(frozen=True)
-class Patch:
-    """One crop and the part of the hole that it is for; ``blend`` weighs the fill at each pixel of the picture."""
-
-    crop: Crop
-    blend: Float[Tensor, "1 1 h w"]
-
     @property
-    def hole(self) -> Float[Tensor, "1 1 h w"]:
-        """Everywhere the fill shows: the hole with its ring."""
-        return (self.blend > 0).to(self.blend)
+    def scale(self) -> float:
+        """The model's pixels for one of the picture's."""
+        return self.work_height / self.height
 
-
-def plan_patches(mask: Float[Tensor, "1 1 h w"], resolution: int, context: float, margin_px: int) -> list[Patch]:
-    """One patch for each part of the hole; near parts share one.
-
-    ``context`` is how much to see on each side, as a fraction of the part's box; ``margin_px`` is seen in any case.
-    Parts are near where what must be seen of them overlaps, or lies within another part's crop anyway.
-    """
-    size = mask.shape[-2:]
-    labels, boxes = _near_parts(components(mask), context, margin_px)
-    crops: dict[Crop, list[int]] = {}
-    for label, box in sorted(enumerate(boxes, start=1), key=lambda part: -_area(part[1])):
-        host = next((crop for crop in crops if _holds(crop, box)), None)
-        crops.setdefault(host or plan_crop(box, size, resolution), []).append(label)
-    return [Patch(crop, torch.isin(labels, torch.tensor(own)).to(mask)[None, None]) for crop, own in crops.items()]
-
-
-def _near_parts(labels: Int[Tensor, "h w"], context: float, margin_px: int) -> tuple[Int[Tensor, "h w"], list[Box]]:
-    """Join parts whose surroundings overlap until none do; also what must be seen of each joined part."""
-    boxes = [_surroundings(box, labels.shape, context, margin_px) for box in bounding_boxes(labels)]
-    seen = torch.zeros(1, 1, *labels.shape)
-    for top, left, bottom, right in boxes:
-        seen[..., top:bottom, left:right] = 1
-    joined = components(seen) * (labels > 0)
-    return (labels, boxes) if joined.max() == labels.max() else _near_parts(joined, context, margin_px)
-
-
-def _surroundings(box: Box, size: tuple[int, int], context: float, margin_px: int) -> Box:
-    """The box widened by ``context`` of its sides and at least ``margin_px``, within the picture."""
-    top, left, bottom, right = box
-    extra_y = max(margin_px, ceil((bottom - top) * context))
-    extra_x = max(margin_px, ceil((right - left) * context))
-    return max(0, top - extra_y), max(0, left - extra_x), min(size[0], bottom + extra_y), min(size[1], right + extra_x)
-
-
-def _area(box: Box) -> int:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _holds(crop: Crop, box: Box) -> bool:
-    inside_y = crop.top <= box[0] and box[2] <= crop.top + crop.height
-    return inside_y and crop.left <= box[1] and box[3] <= crop.left + crop.width
+    def moved(self, down: int, right: int) -> "Crop":
+        """The same window of a picture whose corner lies elsewhere."""
+        return replace(self, top=self.top + down, left=self.left + right)
 
 
 def plan_crop(box: Box, size: tuple[int, int], resolution: int) -> Crop:
@@ -127,41 +81,56 @@ def _place(start: int, length: int, available: int) -> int:
 
 
 def _merit(crop: Crop, size: tuple[int, int]) -> tuple[float, int, int]:
-    scale = crop.work_height / crop.height
     seen = min(crop.height, size[0]) * min(crop.width, size[1])
-    return scale, seen, -crop.height * crop.width
+    return crop.scale, seen, -crop.height * crop.width
 
 
 def crop_picture(image: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c wh ww"]:
-    """What the model sees of a picture, reflected beyond its border; RGB in [0, 1] stays in [0, 1]."""
-    return _resize(_window(image, crop), crop.work_height, crop.work_width)
+    """What the model sees of a picture, reflected beyond its border; values stay in the range that they have."""
+    return as_seen(window(image, crop), crop)
 
 
 def crop_mask(mask: Float[Tensor, "b 1 h w"], crop: Crop) -> Float[Tensor, "b 1 wh ww"]:
     """What the model sees of a mask: a pixel that holds any hole is hole."""
-    return to_grid(_window(mask, crop), crop.work_height, crop.work_width)
+    return to_grid(window(mask, crop), crop.work_height, crop.work_width)
 
 
 def stitch(
-    image: Float[Tensor, "b 3 h w"], fill: Float[Tensor, "b 3 wh ww"], crop: Crop, blend: Float[Tensor, "#b 1 h w"]
-) -> Float[Tensor, "b 3 h w"]:
-    """The inverse of ``crop_picture``: lay the fill over the picture where ``blend`` > 0, bit-exact elsewhere."""
-    height, width = image.shape[-2:]
-    rows = slice(max(0, crop.top), min(height, crop.top + crop.height))
-    columns = slice(max(0, crop.left), min(width, crop.left + crop.width))
-    fill = _resize(fill, crop.height, crop.width).to(image)
-    fill = fill[..., rows.start - crop.top : rows.stop - crop.top, columns.start - crop.left : columns.stop - crop.left]
-    weight = blend[..., rows, columns].to(image)
-    under = image[..., rows, columns]
+    image: Float[Tensor, "b c h w"], fill: Float[Tensor, "b c wh ww"], crop: Crop, blend: Float[Tensor, "#b 1 h w"]
+) -> Float[Tensor, "b c h w"]:
+    """The inverse of ``crop_picture``: the fill laid over the picture where ``blend`` > 0, bit-exact elsewhere."""
     stitched = image.clone()
-    stitched[..., rows, columns] = torch.where(weight > 0, under + weight * (fill - under), under)
+    stitch_into(stitched, fill, crop, blend, (0, 0, *image.shape[-2:]))
     return stitched
 
 
-def _window(picture: Tensor, crop: Crop) -> Tensor:
+def stitch_into(
+    image: Float[Tensor, "b c h w"],
+    fill: Float[Tensor, "b c wh ww"],
+    crop: Crop,
+    blend: Float[Tensor, "#b 1 rows columns"],
+    box: Box,
+) -> None:
+    """Lay the fill over the picture, in place; ``blend`` weighs it at each pixel of ``box``, and only there."""
+    top, left = max(crop.top, box[0]), max(crop.left, box[1])
+    bottom, right = min(crop.top + crop.height, box[2]), min(crop.left + crop.width, box[3])
+    fill = _resize(fill, crop.height, crop.width).to(image)
+    fill = fill[..., top - crop.top : bottom - crop.top, left - crop.left : right - crop.left]
+    weight = blend[..., top - box[0] : bottom - box[0], left - box[1] : right - box[1]].to(image)
+    under = image[..., top:bottom, left:right]
+    under.copy_(torch.where(weight > 0, under + weight * (fill - under), under))
+
+
+def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c {crop.height} {crop.width}"]:
+    """The crop at the picture's own size, reflected beyond its border."""
     rows = _reflected(crop.top, crop.height, picture.shape[-2]).to(picture.device)
     columns = _reflected(crop.left, crop.width, picture.shape[-1]).to(picture.device)
     return picture.index_select(-2, rows).index_select(-1, columns)
+
+
+def as_seen(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c wh ww"]:
+    """A window at the size that the model sees it at."""
+    return _resize(picture, crop.work_height, crop.work_width)
 
 
 def _reflected(start: int, length: int, available: int) -> Int[Tensor, "{length}"]:
@@ -172,6 +141,9 @@ def _reflected(start: int, length: int, available: int) -> Int[Tensor, "{length}
 
 
 def _resize(picture: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic, less what the filter shoots beyond [0, 1], or beyond the picture's own range where that is wider."""
     if picture.shape[-2:] == (height, width):
         return picture
-    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+    own = {"dim": (-3, -2, -1), "keepdim": True}
+    low, high = picture.amin(**own).clamp(max=0), picture.amax(**own).clamp(min=1)
+    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp(low, high)

@@ -5,10 +5,8 @@ from pathlib import Path
 from torch import Tensor
 
 from inpainting_core.architecture import SIZE_DIM, SIZES, ModelConfig, UNetShape, VAEShape
-from inpainting_core.state_dicts import read_json, read_state_dict
-
-STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
-ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+from inpainting_core.state_dicts import read_json
+from inpainting_core.weight_files import read_weights
 
 # An autoencoder's attention before diffusers 0.17 -> now
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
@@ -19,29 +17,21 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2")  # SDXL has both
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a whole model folder: unet/, vae/ and scheduler/."""
-    unet, vae = read_json(folder / "unet" / "config.json"), read_json(folder / "vae" / "config.json")
+    """The configuration of a whole model folder: unet/, scheduler/ and, where there is one, vae/."""
+    unet = read_json(folder / "unet" / "config.json")
+    vae = _vae_shape(read_json(folder / "vae" / "config.json")) if (folder / "vae").is_dir() else VAEShape()
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     return ModelConfig(
         unet=_unet_shape(unet),
-        vae=_vae_shape(vae),
+        vae=vae,
         prediction=scheduler.get("prediction_type", "epsilon"),
         resolution=VAE_FACTOR * (unet.get("sample_size") or 64),
     )
 
 
-def read_component(folder: Path, ordered_names: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """The weights in a component's own folder, safetensors before pickles, full precision before half."""
-    names = [stem + ending for ending in ENDINGS for stem in STEMS]
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"a diffusers folder must hold unet/ or {names[0]}, got neither in {folder}.")
-    return read_state_dict(path, ordered_names)[0]
-
-
 def read_text_encoders(folder: Path) -> list[dict[str, Tensor]]:
     """The weights of each text encoder that a whole model folder holds."""
-    return [read_component(folder / name) for name in TEXT_ENCODERS if (folder / name).is_dir()]
+    return [read_weights(folder / name)[0] for name in TEXT_ENCODERS if (folder / name).is_dir()]
 
 
 def with_new_attention_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -91,6 +81,8 @@ def _pooled_dim(config: dict) -> int | None:
 def _vae_shape(config: dict) -> VAEShape:
     if config["_class_name"] == "AutoencoderTiny":
         return VAEShape(kind="tiny", scale=config["scaling_factor"])
+    if config["_class_name"] != "AutoencoderKL":
+        raise ValueError(f"vae/ must hold an AutoencoderKL or AutoencoderTiny, got an {config['_class_name']}.")
     return VAEShape(
         channels=tuple(config["block_out_channels"]),
         layers=config["layers_per_block"],

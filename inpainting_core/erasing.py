@@ -5,22 +5,22 @@ out, once for each candidate.  Everything around it is the same for every method
 choice between candidates, the seam.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 
 import torch
 from torch import Tensor
 
-from inpainting_core.choosing import Choice, Chosen, choose
-from inpainting_core.crop import Crop, Patch, crop_mask, crop_picture, plan_patches, stitch
-from inpainting_core.masks import as_mask, feather
+from inpainting_core.alpha import crop_visible, with_alpha_of
+from inpainting_core.choosing import Choice, Chosen, Fill, choose
+from inpainting_core.crop import Crop, stitch_into
+from inpainting_core.exposure import Exposure
+from inpainting_core.masks import as_objects
+from inpainting_core.planning import Patch, plan_patches, seen_holes, with_ring
 from inpainting_core.shapes import Float
 
-GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size
+GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size, or of the model's own where that is larger
 ONE = Choice()
-
-Fill = Callable[[Float[Tensor, "1 3 h w"], Float[Tensor, "1 1 h w"]], Float[Tensor, "n 3 h w"]]
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,26 @@ class Erased:
 
     ``candidates`` are as many pictures for each given one as were asked for, made of each crop's best, second best and
     so on.  ``crops`` are what was worked on; each has its ``tries`` and the share of its hole in which the judge still
-    saw something.
+    saw something.  ``highest`` is the mask's highest value, of which less than 1/2 is no hole, and ``share`` the part
+    of the picture that is hole, 0 to 1, the largest of a batch.
     """
 
-    image: Float[Tensor, "b 3 h w"]
+    image: Float[Tensor, "b c h w"]
     changed: Float[Tensor, "b 1 h w"]
     crops: tuple[Crop, ...]
-    candidates: Float[Tensor, "m 3 h w"]
+    candidates: Float[Tensor, "m c h w"]
     tries: tuple[int, ...]
     left: tuple[float, ...]
+    highest: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One crop's work: its patch with the ring, and what of it is hole at its turn."""
+
+    patch: Patch
+    hole: Float[Tensor, "1 1 wh ww"]
 
 
 def erase_holes(
@@ -45,57 +56,63 @@ def erase_holes(
 ) -> Erased:
     """Fill the hole of each picture; every pixel beyond the grown hole comes back bit-exact.
 
-    image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: any of ComfyUI's shapes, 1 where to erase, one for all pictures or
-    one each; several for a single picture are as many objects, each erased in a crop of its own however near they are.
+    image: RGB in [0, 1], or RGB and straight alpha, which is handed through, ``[b, 3 or 4, h, w]``; values beyond
+    [0, 1] are filled at their own level.  mask: any of ComfyUI's shapes, 1 where to erase, one for all pictures or
+    one each; several for a single picture are as many objects, each erased in crops of its own however near they are.
     An empty mask gives the picture back.  ``grow_px`` widens the hole (in pixels of a 512 px crop), and the
     seam is blended inside that ring.  ``context`` is how much of the surroundings to see, as a fraction of the hole.
-    ``choice`` says how many candidates ``fill`` gives, and which is taken.
+    ``choice`` says how many candidates ``fill`` gives, and which is taken; each picture is drawn as it is alone.
     Raises ValueError for a picture or a mask that does not fit, before anything is sampled.
     """
     check_picture(image)
-    alone = len(image) == 1
-    frames = mask.shape[:-2].numel() if alone else len(image)
-    mask = as_mask(mask, *image.shape[-2:], frames=frames).to(image.device)
-    plans = [plan(one, resolution, grow_px, context) for one in mask]
-    plans = [[patch for patches in plans for patch in patches]] if alone else plans
-    for patches in plans:
-        check_sees(patches)
-    results = [_erase_one(one[None], plans[i % len(plans)], fill, choice) for i, one in enumerate(image)]
-    candidates, changed, chosen = zip(*results, strict=True)
-    crops = tuple(patch.crop for i in range(len(image)) for patch in plans[i % len(plans)])
-    tries = tuple(one.tries for crop in chosen for one in crop)
-    left = tuple(float(one.areas[0]) for crop in chosen for one in crop)
-    best = torch.cat([one[:1] for one in candidates])
-    return Erased(best, torch.cat(changed), crops, torch.cat(candidates), tries, left)
+    size = image.shape[-2:]
+    objects = as_objects(mask, *size, frames=len(image)).cpu()
+    plans = [plan(one, resolution, grow_px, context) for one in objects]
+    candidates = image[:, :3].repeat_interleave(choice.candidates, 0)
+    changed = image.new_zeros(len(image), 1, *size)
+    drawn = candidates.split(choice.candidates), changed.split(1), image[:, 3:].split(1)
+    chosen = [_erase_one(*one, plans[i % len(plans)], fill, choice) for i, one in enumerate(zip(*drawn, strict=True))]
+    candidates = with_alpha_of(image, candidates)
+    return Erased(
+        image=candidates[:: choice.candidates],
+        changed=changed,
+        crops=tuple(step.patch.crop for i in range(len(image)) for step in plans[i % len(plans)]),
+        candidates=candidates,
+        tries=tuple(one.tries for crops in chosen for one in crops),
+        left=tuple(float(one.areas[0]) for crops in chosen for one in crops),
+        highest=float(mask.max()),
+        share=float(objects.amax(1).mean((1, 2)).max()),
+    )
 
 
 def check_picture(image: Tensor) -> None:
-    """Raise ValueError unless the picture is a batch of RGB with finite numbers."""
-    if image.ndim != 4 or image.shape[1] != 3:
+    """Raise ValueError unless the picture is a batch of RGB, or RGB and alpha, with finite numbers."""
+    if image.ndim != 4 or image.shape[1] not in (3, 4):
         channels = image.shape[1] if image.ndim == 4 else list(image.shape)
-        raise ValueError(f"image must have 3 channels (RGB), got {channels}.")
-    if not bool(image.isfinite().all()):
-        raise ValueError("image must hold finite numbers only, got NaN or infinity.")
+        raise ValueError(f"image must have 3 channels (RGB) or 4 (RGB and alpha), got {channels}. Convert it.")
+    if not all(bool(end.isfinite()) for end in image.aminmax()):
+        raise ValueError("image must hold finite numbers only, got NaN or infinity. Look at the node or file before.")
 
 
-def plan(mask: Float[Tensor, "1 h w"], resolution: int, grow_px: float, context: float) -> list[Patch]:
-    """The patches of one picture's hole, grown.  Raises ValueError where nothing would be left to look at."""
-    if bool(mask.all()):
-        raise ValueError("mask must leave some of the picture to look at, got one that covers all of it.")
-    patches = plan_patches(mask[None], resolution, context, margin_px(grow_px))
-    return [Patch(patch.crop, feather(patch.blend, ring_px(patch.crop, grow_px))) for patch in patches]
+def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context: float) -> list[Step]:
+    """The work on one picture's objects, each mask's by itself, one crop after another.
 
-
-def check_sees(patches: list[Patch]) -> None:
-    """Raise ValueError where a crop would be all hole when its turn comes."""
-    for i, patch in enumerate(patches):
-        if bool(crop_mask(awaiting(patches[i:]), patch.crop).all()):
-            raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
-
-
-def awaiting(patches: list[Patch]) -> Float[Tensor, "1 1 h w"]:
-    """The holes of all: an object that still awaits its turn is hole too, so that nothing is painted from it."""
-    return torch.stack([patch.hole for patch in patches]).amax(0)
+    Raises ValueError where a crop would be all hole when its turn comes.
+    """
+    if bool((masks > 0).any(0).all()):
+        raise ValueError(
+            "mask must leave some of the picture to look at, got one that covers all of it. Invert it, or cover less."
+        )
+    size = masks.shape[-2:]
+    patches = [
+        with_ring(patch, ring_px(patch.crop, grow_px), size)
+        for mask in masks
+        for patch in plan_patches(mask[None, None], resolution, context, margin_px(grow_px))
+    ]
+    steps = [Step(patch, seen_holes(patches[i:], patch.crop, size)) for i, patch in enumerate(patches)]
+    if any(bool(step.hole.all()) for step in steps):
+        raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
+    return steps
 
 
 def margin_px(grow_px: float) -> int:
@@ -104,20 +121,31 @@ def margin_px(grow_px: float) -> int:
 
 
 def ring_px(crop: Crop, grow_px: float) -> float:
-    """``grow_px`` is meant for a 512 px crop: a larger crop gets a ring as much wider, a smaller one the same."""
-    side = (crop.height * crop.width) ** 0.5
-    return grow_px * max(1.0, side / GROWN_AT_PX)
+    """``grow_px`` where the model sees the crop at full size; as much wider in the picture as it sees it smaller.
+
+    A model of less than 512 px counts as one of 512: what it sees is coarse, and its ring would be too.
+    """
+    side, seen_at = (crop.height * crop.width) ** 0.5, (crop.work_height * crop.work_width) ** 0.5
+    return grow_px * max(1.0, side / max(GROWN_AT_PX, seen_at))
 
 
 def _erase_one(
-    image: Float[Tensor, "1 3 h w"], patches: list[Patch], fill: Fill, choice: Choice
-) -> tuple[Float[Tensor, "n 3 h w"], Float[Tensor, "1 1 h w"], list[Chosen]]:
-    """The picture with each crop's best, second best, ... laid in, where it changed, and what was chosen."""
-    changed, chosen = image.new_zeros(1, 1, *image.shape[-2:]), []
-    candidates = image.expand(choice.candidates, -1, -1, -1)
-    for i, patch in enumerate(patches):
-        view, hole = crop_picture(candidates[:1], patch.crop), crop_mask(awaiting(patches[i:]), patch.crop)
-        chosen.append(choose(fill, view, hole, choice))
-        candidates = stitch(candidates, chosen[-1].fills, patch.crop, patch.blend)
-        changed = torch.maximum(changed, patch.hole)
-    return candidates, changed, chosen
+    candidates: Float[Tensor, "n 3 h w"],
+    changed: Float[Tensor, "1 1 h w"],
+    alpha: Float[Tensor, "1 k h w"],
+    steps: list[Step],
+    fill: Fill,
+    choice: Choice,
+) -> list[Chosen]:
+    """Lay each crop's best, second best, ... into copies of one picture, in place; what was chosen for each crop."""
+    choice.begin()
+    chosen = []
+    for patch, hole in ((step.patch, step.hole.to(candidates)) for step in steps):
+        view = crop_visible(candidates[:1], alpha, patch.crop)
+        exposure = Exposure.of(view, hole)
+        chosen.append(choose(fill, exposure.into_range(view), hole, choice))
+        stitch_into(candidates, exposure.out_of_range(chosen[-1].fills), patch.crop, patch.blend, patch.box)
+        top, left, bottom, right = patch.box
+        there = changed[..., top:bottom, left:right]
+        torch.maximum(there, patch.hole.to(there), out=there)
+    return chosen

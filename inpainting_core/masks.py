@@ -18,27 +18,61 @@ NEIGHBOURS = np.ones((3, 3))  # pixels that touch by a corner belong together
 
 
 def as_mask(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[Tensor, "b 1 {height} {width}"]:
-    """A mask of any of ComfyUI's shapes (``[h, w]``, ``[b, h, w]``, ``[b, 1, h, w]``) for a picture of the given size.
+    """A mask of any of ComfyUI's shapes for pictures of the given size; several masks of one picture unite.
 
+    Raises as ``as_objects``, which tells them apart.
+    """
+    return as_objects(mask, height, width, frames).amax(1, keepdim=True)
+
+
+def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[Tensor, "b n {height} {width}"]:
+    """The n masks of each picture, of any of ComfyUI's shapes; b is ``frames``, or 1 where all pictures share them.
+
+    ``[h, w]`` is one mask for all pictures. ``[m, h, w]``, ``[m, 1, h, w]`` and ``[1, m, h, w]`` are m masks for a
+    single picture, or one mask a picture. ``[b, n, h, w]`` are n masks for each of b pictures.
     Values of at least 1/2 are hole. A mask of another size is resized if its aspect fits. An empty one fits
     every picture, because ComfyUI hands out a small black mask where none was drawn.
     Raises ValueError for another number of axes, NaN, values outside [0, 1], another aspect, or a number of masks
-    that is neither one nor ``frames``.
+    that fits no picture.
     """
-    if mask.ndim not in (2, 3, 4) or (mask.ndim == 4 and mask.shape[1] != 1):
-        raise ValueError(f"mask must have the shape [h, w], [b, h, w] or [b, 1, h, w], got {list(mask.shape)}.")
-    mask = mask.reshape(-1, 1, *mask.shape[-2:]).float()
-    if not bool((mask >= 0).all() and (mask <= 1).all()):
-        raise ValueError(f"mask must hold numbers from 0 to 1, got {float(mask.min())} to {float(mask.max())}.")
-    if mask.shape[0] not in (1, frames):
-        raise ValueError(f"mask must come once or once a picture ({frames}), got {mask.shape[0]} masks.")
-    hole = mask >= 0.5
+    if not 2 <= mask.ndim <= 4 or mask.numel() == 0:
+        raise ValueError(
+            f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
+        )
+    low, high = (float(value) for value in mask.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"mask must hold numbers from 0 to 1, got {low} to {high}. Scale it.")
+    hole = _arranged(mask, frames) >= 0.5
     if not hole.any():
-        return mask.new_zeros(mask.shape[0], 1, height, width)
+        return torch.zeros(*hole.shape[:2], height, width)
     if hole.shape[-2:] == (height, width):
-        return hole.to(mask)
+        return hole.float()
     _check_aspect(hole.shape[-2], hole.shape[-1], height, width)
-    return (F.interpolate(hole.to(mask), (height, width), mode="bilinear", antialias=True) >= 0.5).to(mask)
+    return (F.interpolate(hole.float(), (height, width), mode="bilinear", antialias=True) >= 0.5).float()
+
+
+def peaks(mask: Tensor, frames: int = 1) -> Float[Tensor, "b n"]:
+    """The highest value of each mask, arranged as ``as_objects`` arranges them: below 1/2 a mask has no hole."""
+    return _arranged(mask, frames).amax((-2, -1))
+
+
+def _arranged(mask: Tensor, frames: int) -> Float[Tensor, "b n h w"]:
+    """Masks by picture and object, told from the number of pictures."""
+    if mask.ndim == 4 and 1 not in mask.shape[:2]:
+        if len(mask) == frames:
+            return mask
+        raise ValueError(
+            f"mask must come once or once a picture ({frames}), got {len(mask)} times {mask.shape[1]}. "
+            "Give one, or as many."
+        )
+    masks = mask.reshape(-1, *mask.shape[-2:])
+    if frames == 1:
+        return masks[None]
+    if len(masks) not in (1, frames):
+        raise ValueError(
+            f"mask must come once or once a picture ({frames}), got {len(masks)} masks. Give one, or as many."
+        )
+    return masks[:, None]
 
 
 def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) -> None:
@@ -46,7 +80,8 @@ def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) ->
     if abs(mask_height * width - mask_width * height) > max(height, width, mask_height, mask_width):
         raise ValueError(
             f"mask must have the picture's size or at least its aspect: "
-            f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}."
+            f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}. "
+            f"Make it from this picture."
         )
 
 

@@ -1,20 +1,22 @@
-"""Files of weights, read strictly: tensors by name out of safetensors or a pickle, or one sentence why not."""
+"""Files of weights: tensors by name out of safetensors or a pickle, or one sentence why not."""
 
 import json
-import pickle
-import re
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from inpainting_core.pickles import read_pickle
+
+logger = logging.getLogger(__name__)
+
 SAFETENSORS = (".safetensors", ".sft")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-WRAPPERS = ("state_dict", "model", "shadow_params")
-PREFIXES = ("module.", "_orig_mod.", "unet.")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "unet", "shadow_params")
+PREFIXES = ("module.", "_orig_mod.", "unet.", "diffusion_model.")
 HEADER_BYTES = 8  # the length that a safetensors file begins with; its JSON header follows
 
 
@@ -36,17 +38,18 @@ def read_state_dict(path: Path, ordered_names: Sequence[str] = ()) -> tuple[dict
     """Name -> tensor and the file's metadata; wrappers are opened and wrapping prefixes taken off.
 
     ``ordered_names`` are the parameters of the network that an EMA's list without names (``shadow_params``)
-    belongs to.  A pickle is read with ``weights_only=True``.
-    Raises FileNotFoundError for a missing file and ValueError for one that is damaged or holds more than tensors.
+    belongs to.  Of a pickle only tensors are read, and what is left out is logged.
+    Raises FileNotFoundError for a missing file and ValueError for one that is damaged or holds no tensors by name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a file that exists, got {path}.")
+    _require_weights(path)
     if path.suffix.lower() in SAFETENSORS:
         tensors, metadata = _read_safetensors(path)
     elif path.suffix.lower() in PICKLES:
-        tensors, metadata = _named(_unwrapped(_read_pickle(path)), ordered_names, path.name), {}
+        tensors, metadata = _named(_unwrapped(read_pickle(path)), ordered_names, path.name), {}
     else:
-        raise ValueError(f"weights must end in one of {SAFETENSORS + PICKLES}, got {path.name}.")
+        raise ValueError(f"weights must end in one of {SAFETENSORS + PICKLES}, got {path.name}; take another version.")
     return _without_prefixes(tensors), metadata
 
 
@@ -55,21 +58,49 @@ def read_json(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"a diffusers folder must hold {path.parent.name}/{path.name}, got none at {path}.")
     try:
-        return json.loads(path.read_text())
+        stored = json.loads(path.read_text())
     except ValueError as err:
         raise ValueError(f"{path.name} must be JSON, but {path} is not ({err}).") from err
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path.name} must hold a JSON object, but {path} holds {stored!r:.40}.")
+    return stored
 
 
-def require_fit(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    """Raise ValueError naming the first expected key that is missing or misshapen, else the first one too many."""
+def fitting(tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> dict[str, Tensor]:
+    """The expected weights, whatever else there is.  Raises ValueError naming the first one that does not fit."""
     for key, shape in expected.items():
         if key not in tensors:
             raise ValueError(f"{source} must hold {key} of shape {shape}, but has no such key.")
         if tuple(tensors[key].shape) != shape:
             raise ValueError(f"{source} must hold {key} of shape {shape}, got {tuple(tensors[key].shape)}.")
-    for key in tensors:
-        if key not in expected:
-            raise ValueError(f"{source} must hold nothing but its network's weights, got {key} too.")
+        if not tensors[key].is_floating_point():
+            rule = f"{source} must hold {key} in floating point"
+            raise ValueError(f"{rule}, got {tensors[key].dtype}, a form that is not read; take its fp16 version.")
+    return {key: tensors[key] for key in expected}
+
+
+def require_nothing_else(strays: Collection[str], source: str) -> None:
+    """Raise ValueError with the first of the keys that a file of ours should not hold."""
+    for key in strays:
+        raise ValueError(f"{source} must hold nothing but its model's weights, got {key} too.")
+
+
+def tell_left_out(strays: Collection[str], source: str) -> None:
+    """Log what a file of somebody else's holds besides: the loss, an average, counters of a training."""
+    for key in list(strays)[:1]:
+        logger.warning("%s: left out %d keys that belong to no layer, such as %s.", source, len(strays), key)
+
+
+def _require_weights(path: Path) -> None:
+    """Raise ValueError for what a download that went wrong leaves in the place of weights."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path.name} is a Git LFS pointer, not the file that it stands for: download that one.")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(f"{path.name} is a web page, not weights: download the file itself.")
+    if not head:
+        raise ValueError(f"{path.name} must be a file of weights, got an empty one: download it again.")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -81,30 +112,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
     except SafetensorError as err:
-        raise ValueError(f"{path.name} must be a whole safetensors file, got a damaged one ({err}).") from err
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as err:
-        wanted = re.search(r"GLOBAL (\S+)", str(err))
-        if wanted:
-            raise ValueError(f"{path.name} must hold tensors only, but wants to run {wanted[1]}; refused.") from err
-        raise ValueError(f"{path.name} must be a file written by torch.save, got one that does not unpickle.") from err
-    except (RuntimeError, OSError, EOFError) as err:
-        raise ValueError(
-            f"{path.name} must be a whole file written by torch.save, got one that cannot be read."
-        ) from err
+        rule = f"{path.name} must be a whole safetensors file"
+        raise ValueError(f"{rule}, got a damaged one ({err}): download it again.") from err
 
 
 def _unwrapped(stored: object) -> object:
     """What lies in the innermost wrapper: ``{"state_dict": ...}``, ``{"model": ...}``, ``{"shadow_params": [...]}``."""
     while isinstance(stored, dict):
-        inner = next((stored[name] for name in WRAPPERS if isinstance(stored.get(name), (dict, list))), None)
-        if inner is None:
+        name = next((name for name in WRAPPERS if isinstance(stored.get(name), (dict, list))), None)
+        if name is None:
             return stored
-        stored = inner
+        logger.info("Read the %s of %s.", name, ", ".join(map(str, stored)))
+        stored = stored[name]
     return stored
 
 
@@ -121,15 +140,13 @@ def _named(stored: object, ordered_names: Sequence[str], source: str) -> dict[st
         stored = dict(zip(ordered_names, stored, strict=True))
     if not isinstance(stored, dict):
         raise ValueError(f"{source} must hold tensors by name, got {type(stored).__name__}.")
-    for key, value in stored.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{source} must hold nothing but tensors, got {key} of type {type(value).__name__}.")
-    return stored
+    tell_left_out([str(key) for key, value in stored.items() if not isinstance(value, Tensor)], source)
+    return {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what DistributedDataParallel, torch.compile and wrapping modules put before every name."""
-    shared = next((p for p in PREFIXES if tensors and all(key.startswith(p) for key in tensors)), None)
+    """Take off what DistributedDataParallel, torch.compile and wrapping modules put before all names but a few."""
+    shared = next((p for p in PREFIXES if 2 * sum(key.startswith(p) for key in tensors) > len(tensors)), None)
     if shared is None:
         return tensors
     return _without_prefixes({key.removeprefix(shared): value for key, value in tensors.items()})

@@ -31,7 +31,8 @@ class EraseOnceSRA(io.ComfyNode):
                 ),
                 io.Mask.Input(
                     "mask",
-                    tooltip="White where the hole is, in the picture's aspect: one mask for all pictures or one each.",
+                    tooltip="White where the hole is, in the picture's aspect: one mask for all pictures or one each; "
+                    "several for a single picture count as one.",
                 ),
                 attention_input("mode"),
                 io.Combo.Input(
@@ -77,7 +78,8 @@ class EraseOnceSRA(io.ComfyNode):
 
 def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: float, end: float) -> Attention:
     """Rectified attention of a pixel mask, between two points of the way from noise to picture."""
-    hole = as_mask(mask, *mask.shape[-2:], frames=mask.shape[:-2].numel())
+    masks = mask.shape[:-2].numel() if len(mask) == 1 or mask.ndim < 4 else len(mask)  # of [b, n, h, w], b unions
+    hole = as_mask(mask, *mask.shape[-2:], frames=masks)
     sampling = model.get_model_object("model_sampling")
     highest, lowest = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
 
@@ -99,12 +101,22 @@ def check_aspect(hole: Tensor, height: int, width: int) -> None:
     ratio = hole.shape[-2] / hole.shape[-1]
     if not height / (width + 1) <= ratio <= (height + 1) / width:
         size = f"{hole.shape[-1]} x {hole.shape[-2]}"
-        raise ValueError(f"mask must have the picture's aspect, which is about {8 * width} x {8 * height}, got {size}.")
+        raise ValueError(
+            f"mask must have the picture's aspect, which is about {8 * width} x {8 * height}, got {size}. "
+            "Use the picture's own."
+        )
 
 
 def for_batch(tokens: Tensor, q: Tensor, options: dict) -> Tensor:
-    """One row of tokens a sample: the batch is repeated as a whole for the prompt and its negative."""
+    """One row of tokens a sample: the batch is repeated as a whole for the prompt and its negative.
+
+    Several masks of a single picture count as one.
+    """
     pictures = len(q) // len(options["cond_or_uncond"])
+    if pictures == 1:
+        tokens = tokens.any(0, keepdim=True)
     if len(tokens) not in (1, pictures):
-        raise ValueError(f"mask must come once or once a picture ({pictures}), got {len(tokens)} masks.")
+        raise ValueError(
+            f"mask must come once or once a picture ({pictures}), got {len(tokens)} masks. Give one, or as many."
+        )
     return tokens.repeat(len(q) // len(tokens), 1)

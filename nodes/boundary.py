@@ -27,18 +27,21 @@ STOCK_RESOLUTION = 512  # pixels; SD1.5-Inpaint and SD2-Inpaint from a stock loa
 
 
 def picture_from(image: Tensor) -> Tensor:
-    """IMAGE to [b, c, h, w]; fp32, whatever precision this ComfyUI keeps its pictures in."""
-    return image.movedim(-1, 1).float()
+    """IMAGE to [b, c, h, w]; at least fp32, whatever precision this ComfyUI keeps its pictures in."""
+    return image.movedim(-1, 1).to(torch.promote_types(image.dtype, torch.float32))
 
 
-def image_from(picture: Tensor) -> Tensor:
-    """[b, c, h, w] to IMAGE; the inverse of ``picture_from``."""
-    return picture.movedim(1, -1).contiguous().to(model_management.intermediate_device())
+def image_from(picture: Tensor, like: Tensor) -> Tensor:
+    """[b, c, h, w] to IMAGE, in the precision of the IMAGE ``like``; the inverse of ``picture_from``.
+
+    fp32 holds every number of a lower precision, so that a pixel that was not touched comes back as it was.
+    """
+    return picture.movedim(1, -1).contiguous().to(model_management.intermediate_device(), like.dtype)
 
 
-def mask_from(mask: Tensor) -> Tensor:
-    """[b, 1, h, w] to MASK."""
-    return mask[:, 0].to(model_management.intermediate_device())
+def mask_from(mask: Tensor, like: Tensor) -> Tensor:
+    """[b, 1, h, w] to MASK, in the precision of the IMAGE ``like``."""
+    return mask[:, 0].to(model_management.intermediate_device(), like.dtype)
 
 
 def conditioning_from(prompt: Prompt) -> list:
@@ -109,14 +112,21 @@ def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
     """Raise ValueError unless the model is a 9-channel UNet and the others fit it."""
     channels = unet_of(model).in_channels
     if channels != 9:
-        raise ValueError(f"model must be an inpainting UNet with 9 input channels, got one with {channels}.")
+        raise ValueError(
+            f"model must be an inpainting UNet with 9 input channels, got one with {channels}. "
+            "Load its inpainting version."
+        )
     if vae.latent_channels != 4:
-        raise ValueError(f"vae must give latents of 4 channels, got {vae.latent_channels}.")
+        raise ValueError(f"vae must give latents of 4 channels, got {vae.latent_channels}. Connect the model's own.")
     needed, got = model.model.model_config.unet_config["context_dim"], conditioning[0][0].shape[-1]
     if needed != got:
-        raise ValueError(f"conditioning must be {needed} numbers wide for this model, got {got}.")
+        raise ValueError(
+            f"conditioning must be {needed} numbers wide for this model, got {got}. Connect Load Erase Model's."
+        )
     if isinstance(model.model, SDXL) and any("pooled_output" not in extras for _, extras in conditioning):
-        raise ValueError("conditioning must hold a pooled text for an SDXL model, got one without.")
+        raise ValueError(
+            "conditioning must hold a pooled text for an SDXL model, got one without. Connect Load Erase Model's."
+        )
 
 
 def progress(model: ModelPatcher, steps: int) -> Callable:

@@ -5,8 +5,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
+from inpainting_core.alpha import visible
 from inpainting_core.erasing import check_picture
-from inpainting_core.masks import as_mask
+from inpainting_core.masks import as_mask, peaks
+from inpainting_core.telling import without_hole
 from yoeo_core.check import IOS, Verdict, check, check_by_metric
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE
@@ -31,11 +33,13 @@ class EraseOnceSundryCheck(io.ComfyNode):
             description="Says whether something is still, or newly, in the hole, and draws what it found.",
             search_aliases=["object left", "quality check", "verify removal", "sundries", "MSN", "MARS", "YOEO"],
             inputs=[
-                io.Image.Input("image", tooltip="The erased pictures, RGB; each gets a verdict of its own."),
+                io.Image.Input(
+                    "image", tooltip="The erased pictures, RGB with or without alpha; each gets a verdict of its own."
+                ),
                 io.Mask.Input(
                     "mask",
                     tooltip="White where something was erased, with a rim, as the Erase nodes give it in changed: one "
-                    "mask for all pictures or one each.",
+                    "mask for all pictures or one each; several for a single picture count as one.",
                 ),
                 detector_input(),
                 io.Combo.Input(
@@ -91,13 +95,15 @@ class EraseOnceSundryCheck(io.ComfyNode):
         picture = picture_from(image)
         check_picture(picture)
         hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
+        highest = peaks(mask, len(picture)).amax(1).expand(len(picture)).tolist()
+        looked_at = visible(picture).clamp(0, 1)
         verdicts, said, overlays = [], [], []
-        for one, where, found in zip(picture, hole, detections(detector, picture), strict=True):
+        for one, where, peak, found in zip(looked_at, hole, highest, detections(detector, looked_at), strict=True):
             verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)
             verdicts.append(verdict)
-            said.append(sentence(verdict, where))
+            said.append(sentence(verdict, where, peak))
             overlays.append(drawn(one.cpu(), where[0].cpu() > 0, verdict, said[-1]))
-        return answer(verdicts, said, torch.stack(overlays))
+        return answer(verdicts, said, torch.stack(overlays), image)
 
 
 def judge(found: Detections, hole: Tensor, preset: str, ios: float, score: float) -> Verdict:
@@ -107,10 +113,11 @@ def judge(found: Detections, hole: Tensor, preset: str, ios: float, score: float
     return (check(found, hole, ios=ios, score=score) if preset == "custom" else check(found, hole))[0]
 
 
-def sentence(verdict: Verdict, hole: Tensor) -> str:
-    """A verdict in words."""
+def sentence(verdict: Verdict, hole: Tensor, highest: float) -> str:
+    """A verdict in words; ``highest`` is the highest value of the mask that the hole is of."""
     if not hole.any():
-        return "Passed: the mask is empty, nothing to check."
+        why = without_hole(highest)
+        return f"Not checked: {why[0].lower()}{why[1:]}, so there is no hole to look at."
     if verdict.passed:
         return f"Passed: no sundry in the hole (other entities: {len(verdict.others)})."
     scores = ", ".join(f"{score:.2f}" for score in verdict.sundries.scores.tolist())
@@ -118,14 +125,14 @@ def sentence(verdict: Verdict, hole: Tensor) -> str:
     return f"Failed: {verdict.count} {noun} {verdict.area:.1%} of the hole (score {scores})."
 
 
-def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor) -> io.NodeOutput:
+def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor, image: Tensor) -> io.NodeOutput:
     """The node's outputs, and every verdict in words, on the node and in the history."""
     sundries = torch.stack([verdict.sundry_mask[None].float() for verdict in verdicts])
     return io.NodeOutput(
         [verdict.passed for verdict in verdicts],
         [verdict.count for verdict in verdicts],
         [verdict.area for verdict in verdicts],
-        mask_from(sundries),
-        image_from(overlays),
+        mask_from(sundries, image),
+        image_from(overlays, image),
         ui=tell(said),
     )

@@ -1,14 +1,18 @@
 """Crop Around Mask and Stitch Back: the window that a model should see, and its inverse."""
 
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from inpainting_core.crop import Crop, crop_mask, crop_picture, plan_patches, stitch
+from inpainting_core.alpha import crop_visible, with_alpha_of
+from inpainting_core.crop import Crop, crop_mask, plan_crop, stitch
 from inpainting_core.erasing import check_picture, margin_px, ring_px
-from inpainting_core.masks import as_mask, bounding_boxes, feather
+from inpainting_core.masks import Box, as_mask, bounding_boxes, feather
+from inpainting_core.planning import surroundings
+from inpainting_core.telling import without_hole
 
 from .boundary import STOCK_RESOLUTION, image_from, mask_from, picture_from
 from .schema import context_input, grow_input, schema
@@ -18,9 +22,9 @@ CropInfo = io.Custom("ERASE_ONCE_CROP")
 
 @dataclass(frozen=True)
 class CropAround:
-    """What Stitch Back needs: the pictures, the window, and how much of the fill shows at each pixel."""
+    """What Stitch Back needs: the IMAGE as it came, the window, and how much of the fill shows at each pixel."""
 
-    picture: Tensor
+    image: Tensor
     crop: Crop
     blend: Tensor
 
@@ -36,8 +40,14 @@ class EraseOnceCrop(io.ComfyNode):
             description="Cuts out the hole with its surroundings at the size a model works best at.",
             search_aliases=["crop and stitch", "inpaint crop", "crop mask"],
             inputs=[
-                io.Image.Input("image", tooltip="The pictures, RGB; all of them get the same window."),
-                io.Mask.Input("mask", tooltip="White where the hole is: one mask for all pictures or one each."),
+                io.Image.Input(
+                    "image", tooltip="The pictures, RGB with or without alpha; all of them get the same window."
+                ),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="White where the hole is: one mask for all pictures or one each; several for a single "
+                    "picture count as one.",
+                ),
                 grow_input(),
                 context_input(),
                 io.Int.Input(
@@ -58,11 +68,10 @@ class EraseOnceCrop(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor, grow: int, context: float, resolution: int) -> io.NodeOutput:
-        picture = picture_from(image)
-        window = crop_around(picture, mask, grow, context, resolution)
-        hole = (window.blend > 0).to(picture)
-        shown = image_from(crop_picture(picture, window.crop)), mask_from(crop_mask(hole, window.crop))
-        return io.NodeOutput(*shown, window)
+        window = crop_around(image, mask, grow, context, resolution)
+        picture, hole = picture_from(image), (window.blend > 0).float()
+        shown = crop_visible(picture[:, :3], picture[:, 3:], window.crop), crop_mask(hole, window.crop)
+        return io.NodeOutput(image_from(shown[0], image), mask_from(shown[1], image), window)
 
 
 class EraseOnceStitch(io.ComfyNode):
@@ -84,39 +93,46 @@ class EraseOnceStitch(io.ComfyNode):
 
     @classmethod
     def execute(cls, crop: CropAround, image: Tensor) -> io.NodeOutput:
-        fill = picture_from(image)
+        picture, fill = picture_from(crop.image), picture_from(image)
         check_fill(fill, crop)
-        pictures = max(len(crop.picture), len(fill))
-        picture, fill = (x.expand(pictures, -1, -1, -1) for x in (crop.picture, fill))
-        return io.NodeOutput(image_from(stitch(picture, fill, crop.crop, crop.blend)))
+        pictures = max(len(picture), len(fill))
+        picture, fill = (x.expand(pictures, -1, -1, -1) for x in (picture, fill[:, :3].to(picture)))
+        stitched = stitch(picture[:, :3], fill, crop.crop, crop.blend)
+        return io.NodeOutput(image_from(with_alpha_of(picture, stitched), crop.image))
 
 
-def crop_around(picture: Tensor, mask: Tensor, grow_px: float, context: float, resolution: int) -> CropAround:
+def crop_around(image: Tensor, mask: Tensor, grow_px: float, context: float, resolution: int) -> CropAround:
     """The window around all holes of all pictures.  Raises ValueError for input that does not fit or has no hole."""
+    picture = picture_from(image)
     check_picture(picture)
-    hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).to(picture.device)
+    size = picture.shape[-2:]
+    hole = as_mask(mask, *size, frames=len(picture))
     if not bool(hole.any()):
-        raise ValueError("mask must mark something to crop around, got an empty one.")
-    patches = plan_patches(box_around(hole), resolution, context, margin_px(grow_px))
-    crop = patches[0].crop  # a box is one part, so there is one patch
-    return CropAround(picture, crop, feather(hole, ring_px(crop, grow_px)))
+        raise ValueError(f"{without_hole(float(mask.max()))}: nothing to crop around. Paint over something first.")
+    box = bounding_boxes((hole.amax((0, 1)) > 0).int())[0]
+    crop = plan_crop(surroundings(box, size, context, margin_px(grow_px)), size, resolution)
+    return CropAround(image, crop, feathered(hole, box, ring_px(crop, grow_px)))
 
 
-def box_around(hole: Tensor) -> Tensor:
-    """The bounding box of all holes, as a mask."""
-    anywhere = hole.amax((0, 1)) > 0
-    top, left, bottom, right = bounding_boxes(anywhere.int().cpu())[0]
-    box = torch.zeros_like(hole[:1])
-    box[..., top:bottom, left:right] = 1
-    return box
+def feathered(hole: Tensor, box: Box, radius_px: float) -> Tensor:
+    """``feather`` of a hole that lies within a box; farther from that than the ring reaches it is not even asked."""
+    rows, columns = (slice(max(0, a - ceil(radius_px)), b + ceil(radius_px)) for a, b in (box[::2], box[1::2]))
+    blend = torch.zeros_like(hole)
+    blend[..., rows, columns] = feather(hole[..., rows, columns], radius_px)
+    return blend
 
 
 def check_fill(fill: Tensor, window: CropAround) -> None:
     """Raise ValueError unless the fill fits the window that it was cut from."""
     check_picture(fill)
     crop, (height, width) = window.crop, fill.shape[-2:]
-    if len(fill) not in (1, len(window.picture)) and len(window.picture) != 1:
-        raise ValueError(f"image must come once or once a picture ({len(window.picture)}), got {len(fill)} pictures.")
+    if len(fill) not in (1, len(window.image)) and len(window.image) != 1:
+        raise ValueError(
+            f"image must come once or once a picture ({len(window.image)}), got {len(fill)} pictures. "
+            "Give one, or as many."
+        )
     if height * crop.work_width != width * crop.work_height:
         expected = f"{crop.work_width} x {crop.work_height}"
-        raise ValueError(f"image must have the aspect of its crop ({expected}), got {width} x {height}.")
+        raise ValueError(
+            f"image must have the aspect of its crop ({expected}), got {width} x {height}. Scale it as a whole."
+        )

@@ -91,7 +91,7 @@ def parents(name: str) -> list[str]:
 
 def detector_folders() -> dict[str, Path]:
     """Every Hugging Face folder under models/detection, linked ones too, by its name there."""
-    return folders_with("config.json", FOLDER)
+    return folders_with(FOLDER, "config.json")
 
 
 def detector_path(name: str) -> Path:

@@ -12,6 +12,7 @@ from eradiff_core import pipeline as eradiff
 from eradiff_core.sampler import path
 from inpainting_core.choosing import MOST_CANDIDATES
 from inpainting_core.erasing import Erased
+from inpainting_core.telling import sentence
 from yoeo_core import pipeline as yoeo
 from yoeo_core.judge import judge_by
 
@@ -72,7 +73,7 @@ class EraseOnceYOEO(io.ComfyNode):
             resolution=resolution or None,
             **chosen_by(candidates, until_clean, tries, detector),
         )
-        return answer(erased, steps, perf_counter() - started, detector is not None)
+        return answer(erased, image, steps, perf_counter() - started, detector is not None)
 
 
 class EraseOnceEraDiff(io.ComfyNode):
@@ -140,7 +141,8 @@ class EraseOnceEraDiff(io.ComfyNode):
             resolution=resolution or None,
             **chosen_by(candidates, until_clean, tries, detector),
         )
-        return answer(erased, len(path(steps, strength)) - 1, perf_counter() - started, detector is not None)
+        walked = len(path(steps, strength)) - 1
+        return answer(erased, image, walked, perf_counter() - started, detector is not None)
 
 
 def what_to_erase() -> list[io.Input]:
@@ -154,7 +156,9 @@ def what_to_erase() -> list[io.Input]:
             "conditioning", tooltip="The prompt; both methods are made for the empty one, which Load Erase Model gives."
         ),
         io.Image.Input(
-            "image", tooltip="The pictures, RGB. Pixels outside the grown mask come back exactly as they are."
+            "image",
+            tooltip="The pictures, RGB with or without alpha. Pixels outside the grown mask come back exactly as they "
+            "are.",
         ),
         io.Mask.Input(
             "mask",
@@ -235,26 +239,7 @@ def what_comes_out() -> list[io.Output]:
     ]
 
 
-def answer(erased: Erased, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
+def answer(erased: Erased, image: Tensor, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
     """The node's outputs, and one sentence about what was done, on the node and in the history."""
-    text = what_happened(erased, steps, seconds) + (what_is_left(erased) if judged else "")
-    outputs = image_from(erased.image), mask_from(erased.changed), image_from(erased.candidates)
-    return io.NodeOutput(*outputs, ui=tell([text]))
-
-
-def what_happened(erased: Erased, steps: int, seconds: float) -> str:
-    if not erased.crops:
-        return "The mask is empty: nothing to erase, the picture is unchanged."
-    sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
-    several = len(erased.candidates) // len(erased.image)
-    drawn = f", best of {several}" if several > 1 else ""
-    return f"{len(erased.crops)} crop(s) at {', '.join(sizes)}, {steps} step(s) each{drawn}, {seconds:.1f} s."
-
-
-def what_is_left(erased: Erased) -> str:
-    """What the detector says of the crops, after how many tries."""
-    if not erased.crops:
-        return ""
-    bad = [left for left in erased.left if left > 0]
-    verdict = f"{len(bad)} with something in {max(bad):.0%} of the hole" if bad else "all clean"
-    return f" Sundry Check: {verdict}, after {max(erased.tries)} draw(s)."
+    pictures = image_from(erased.image, image), mask_from(erased.changed, image), image_from(erased.candidates, image)
+    return io.NodeOutput(*pictures, ui=tell([sentence(erased, steps, seconds, judged)]))

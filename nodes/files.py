@@ -6,11 +6,12 @@ from pathlib import Path
 import folder_paths
 
 
-def folders_with(marker: str, kind: str) -> dict[str, Path]:
-    """Every folder under models/``kind`` that holds a file ``marker``, linked ones too, by its name there."""
+def folders_with(kind: str, *markers: str) -> dict[str, Path]:
+    """Every folder under models/``kind`` with a file at one of the ``markers``, linked ones too, by its name there."""
     walks = [(root, os.walk(root, followlinks=True)) for root in folder_paths.get_folder_paths(kind)]
-    found = [(root, folder) for root, walk in walks for folder, _, files in walk if marker in files]
-    return {os.path.relpath(folder, root): Path(folder) for root, folder in found}
+    folders = [(root, Path(folder)) for root, walk in walks for folder, _, _ in walk]
+    found = [(root, folder) for root, folder in folders if any((folder / marker).is_file() for marker in markers)]
+    return {os.path.relpath(folder, root): folder for root, folder in found}
 
 
 def fingerprint(*paths: Path) -> list[tuple[str, int, int]]:

@@ -16,6 +16,9 @@ from .schema import schema
 INPAINT = "inpaint/"
 NONE = "none"
 
+# By the width of the text that a UNet reads, as people call the models that bring what a lone UNet lacks.
+FAMILIES = {768: "SD1.5-Inpaint", 1024: "SD2-Inpaint", 2048: "SDXL-Inpaint"}
+
 
 class EraseOnceLoadModel(io.ComfyNode):
     """Reads an inpainting model from a ComfyUI file or a diffusers folder, with a YOEO UNet laid over it if given."""
@@ -73,8 +76,8 @@ def model_names() -> list[str]:
 
 
 def diffusers_folders() -> dict[str, Path]:
-    """Every folder of models/diffusers that holds a pipeline, linked ones too, by its name there."""
-    return folders_with("model_index.json", "diffusers")
+    """Every folder of models/diffusers that holds a pipeline or a UNet's folder, linked ones too, by its name there."""
+    return folders_with("diffusers", "model_index.json", "unet/config.json")
 
 
 def model_path(name: str) -> Path:
@@ -101,6 +104,16 @@ def unet_path(name: str) -> Path:
 def check_complete(checkpoint: Checkpoint, name: str) -> None:
     """Raise ValueError unless the checkpoint brings everything that a run needs."""
     if checkpoint.vae is None:
-        raise ValueError(f"a checkpoint must hold an autoencoder, but {name} has none; a UNet alone belongs in 'unet'.")
+        way_out = _way_out(checkpoint, name, "vae")
+        raise ValueError(f"a checkpoint must hold an autoencoder, but {name} has none: {way_out}.")
     if checkpoint.empty_prompt is None:
-        raise ValueError(f"a checkpoint must hold a text encoder or an empty prompt of ours, but {name} has neither.")
+        rule, way_out = "a text encoder or an empty prompt of ours", _way_out(checkpoint, name, "text_encoder")
+        raise ValueError(f"a checkpoint must hold {rule}, but {name} has neither: {way_out}.")
+
+
+def _way_out(checkpoint: Checkpoint, name: str, part: str) -> str:
+    """What to do with a model that lacks a part."""
+    if name in diffusers_folders():
+        return f"download its folder {part} too"
+    family = FAMILIES.get(checkpoint.config.unet.context_dim, "complete model")
+    return f"move it to models/diffusion_models and choose it as 'unet' over any {family}"

@@ -10,8 +10,9 @@ from comfy.sd import VAE
 from comfy.supported_models_base import BASE
 
 from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
-from inpainting_core.checkpoint import TINY_CONSTANTS, Checkpoint
+from inpainting_core.checkpoint import Checkpoint
 from inpainting_core.ldm_keys import unet_keys, vae_layout
+from inpainting_core.single_file import TINY_CONSTANTS
 
 from .boundary import CONFIG
 

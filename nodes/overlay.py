@@ -13,7 +13,7 @@ from yoeo_core.check import Verdict
 Colour = tuple[int, int, int]
 Plate = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
-RED, GREEN, WHITE, BLACK = (230, 20, 40), (20, 130, 60), (255, 255, 255), (0, 0, 0)
+RED, GREEN, GREY, WHITE, BLACK = (230, 20, 40), (20, 130, 60), (110, 110, 110), (255, 255, 255), (0, 0, 0)
 THIN: tuple[Colour, ...] = ((90, 200, 250), (255, 214, 10), (110, 230, 120), (255, 159, 60), (200, 150, 255))
 DIMMED = 0.7  # of the picture's brightness, so that lines and letters stand out
 FILLED = 0.45  # of red, over a sundry
@@ -35,7 +35,9 @@ def drawn(
     for mask in verdict.sundries.masks.cpu():
         canvas[:, mask] = torch.lerp(picture[:, mask], ink(RED), FILLED)  # which keeps its brightness
         outline(canvas, mask, 3 * width, RED)
-    return labelled(canvas, verdict, text)
+    if not hole.any():
+        return labelled(canvas, verdict, text, GREY)  # neither passed nor failed: there was nothing to check
+    return labelled(canvas, verdict, text, GREEN if verdict.passed else RED)
 
 
 def ink(colour: Colour) -> Float[Tensor, "3 1"]:
@@ -52,7 +54,7 @@ def outline(canvas: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"], width: in
         canvas[:, rows, columns][:, part & around] = ink(colour)
 
 
-def labelled(canvas: Float[Tensor, "3 h w"], verdict: Verdict, text: str) -> Float[Tensor, "3 h w"]:
+def labelled(canvas: Float[Tensor, "3 h w"], verdict: Verdict, text: str, colour: Colour) -> Float[Tensor, "3 h w"]:
     """The picture with a label upon each entity, the sundries' larger and on white, and the verdict in a bar."""
     image = Image.fromarray((canvas.movedim(0, -1) * 255).round().byte().numpy())
     small = max(10, round(min(image.size) / 45))
@@ -63,7 +65,7 @@ def labelled(canvas: Float[Tensor, "3 h w"], verdict: Verdict, text: str) -> Flo
     for place, (mask, score) in enumerate(zip(verdict.others.masks, verdict.others.scores, strict=True)):
         said, colours = f"{verdict.count + place + 1}  {score:.2f}", (THIN[place % len(THIN)], BLACK)
         taken.append(label(image, mask.cpu(), said, small, colours, taken))
-    bar(image, text, round(1.4 * small), GREEN if verdict.passed else RED)
+    bar(image, text, round(1.4 * small), colour)
     return torch.from_numpy(np.array(image)).movedim(-1, 0).float() / 255
 
 

@@ -17,7 +17,9 @@ def unet_of(model: ModelPatcher) -> UNetModel:
     """The UNet in a MODEL.  Raises ValueError for a transformer (Flux, SD3, ...), which has no such blocks."""
     network = model.get_model_object("diffusion_model")
     if not isinstance(network, UNetModel):
-        raise ValueError(f"model must be a UNet (SD1.5, SD2 or SDXL, for example), got {type(network).__name__}.")
+        raise ValueError(
+            f"model must be a UNet (SD1.5, SD2 or SDXL, for example), got {type(network).__name__}. Load one of these."
+        )
     return network
 
 
@@ -43,7 +45,10 @@ def replace_self_attention(model: ModelPatcher, attention: Attention, blocks: li
     owned = model.model_options["transformer_options"].get("patches_replace", {}).get("attn1", {})
     taken = sorted({key[:2] for key in owned} & set(blocks))
     if taken:
-        raise ValueError(f"model must have its self-attention free, but another node replaced it in block {taken[0]}.")
+        raise ValueError(
+            f"model must have its self-attention free, but another node replaced it in block {taken[0]}. "
+            "Take one of the two out."
+        )
     patched = model.clone()
     for block in blocks:
         patched.set_model_attn1_replace(_in_its_place(attention), *block)

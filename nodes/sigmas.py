@@ -55,6 +55,9 @@ class EraseOnceSigmas(io.ComfyNode):
         require_choice("method", method, METHODS)
         sampling = model.get_model_object("model_sampling")
         if not isinstance(sampling, ModelSamplingDiscrete):
-            raise ValueError("model must have Stable Diffusion's 1000 timesteps, got one with another noise schedule.")
+            raise ValueError(
+                "model must have Stable Diffusion's 1000 timesteps, got one with another noise schedule. "
+                "Load such a model."
+            )
         visited = timesteps(steps) if method == "yoeo" else trailing_timesteps(steps, strength)
         return io.NodeOutput(torch.cat([sampling.sigma(torch.tensor(visited)), torch.zeros(1)]))

@@ -5,8 +5,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
+from inpainting_core.alpha import visible
 from inpainting_core.erasing import check_picture
-from inpainting_core.masks import as_mask, grow
+from inpainting_core.masks import as_objects, peaks
+from inpainting_core.masks import grow as widened
+from inpainting_core.telling import counted, without_hole
 from yoeo_core.entities import sure_entities
 from yoeo_core.snapping import Snapped, snap
 
@@ -27,11 +30,14 @@ class EraseOnceSnapMask(io.ComfyNode):
             description="Turns a loose brush stroke, outline or box into the exact mask of the entity it means.",
             search_aliases=["refine mask", "magic wand", "select object", "segment", "Mask2Former", "SAM"],
             inputs=[
-                io.Image.Input("image", tooltip="The pictures that the mask was painted on, RGB."),
+                io.Image.Input(
+                    "image", tooltip="The pictures that the mask was painted on, RGB with or without alpha."
+                ),
                 io.Mask.Input(
                     "mask",
                     tooltip="Strokes inside, boxes or outlines around what you mean, one mask for all pictures or one "
-                    "each. Parts that do not touch each other are taken one by one.",
+                    "each; several for a single picture stay several. Parts that do not touch each other are taken one "
+                    "by one.",
                 ),
                 detector_input(),
                 io.Int.Input(
@@ -54,26 +60,27 @@ class EraseOnceSnapMask(io.ComfyNode):
     def execute(cls, image: Tensor, mask: Tensor, detector: ModelPatcher, grow: int) -> io.NodeOutput:
         picture = picture_from(image)
         check_picture(picture)
-        rough = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
+        several, highest = as_objects(mask, *picture.shape[-2:], frames=len(picture)), peaks(mask, len(picture))
+        if len(picture) > 1:
+            several = several.amax(1, keepdim=True).expand(len(picture), -1, -1, -1)
+            highest = highest.amax(1, keepdim=True).expand(len(picture), -1)
+        looked_at = visible(picture).clamp(0, 1)
         snapped = [
-            snap(one, sure_entities(found, 0, picture.shape[-2:]))
-            for one, found in zip(rough.split(1), detections(detector, picture), strict=True)
+            snap(one[None], sure_entities(found, 0, picture.shape[-2:]))
+            for masks, found in zip(several, detections(detector, looked_at), strict=True)
+            for one in masks.split(1)
         ]
-        return answer(snapped, grow)
+        said = [sentence(one, peak) for one, peak in zip(snapped, highest.flatten().tolist(), strict=True)]
+        masks = widened(torch.cat([one.mask for one in snapped]), grow)
+        return io.NodeOutput(mask_from(masks, image), ui=tell(said, "Picture" if len(picture) > 1 else "Mask"))
 
 
-def answer(snapped: list[Snapped], grow_px: int) -> io.NodeOutput:
-    """The grown masks, and what became of every part, on the node and in the history."""
-    masks = grow(torch.cat([one.mask for one in snapped]), grow_px)
-    return io.NodeOutput(mask_from(masks), ui=tell([sentence(one) for one in snapped]))
-
-
-def sentence(snapped: Snapped) -> str:
-    """What became of the parts of one picture's mask, in words."""
+def sentence(snapped: Snapped, highest: float) -> str:
+    """What became of the parts of one mask, in words; ``highest`` is the highest value that was given."""
     if not snapped.scores:
-        return "The mask is empty: nothing to snap."
+        return f"{without_hole(highest)}: nothing to snap, an empty mask is handed on."
     hits = [f"{score:.2f}" for score in snapped.scores if score is not None]
-    text = f"{len(hits)} of {len(snapped.scores)} part(s) snapped to an entity"
+    text = f"{len(hits)} of {counted(len(snapped.scores), 'part')} snapped to an entity"
     stayed = len(snapped.scores) - len(hits)
     scores = f" (score {', '.join(hits)})" if hits else ""
     return f"{text}{scores}; {stayed} hit none and stayed as painted." if stayed else f"{text}{scores}."

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 
@@ -80,3 +82,18 @@ def torus_convolution(noise: torch.Tensor, pattern: torch.Tensor) -> torch.Tenso
         for x in range(noise.shape[1]):
             made += noise[y, x] * pattern.roll((y, x), (0, 1))
     return made
+
+
+def parts_by_planes(mask: Tensor, context: float, margin: int) -> int:
+    """How many groups of parts there are: paint what must be seen of each, number what touches, until nothing joins."""
+    labels, count = ndimage.label(mask.numpy() > 0, np.ones((3, 3)))
+    while True:
+        seen = np.zeros(labels.shape, dtype=bool)
+        for rows, columns in ndimage.find_objects(labels):
+            y = max(margin, math.ceil((rows.stop - rows.start) * context))
+            x = max(margin, math.ceil((columns.stop - columns.start) * context))
+            seen[max(0, rows.start - y) : rows.stop + y, max(0, columns.start - x) : columns.stop + x] = True
+        joined, fewer = ndimage.label(seen, np.ones((3, 3)))
+        if fewer == count:
+            return count
+        labels, count = joined * (labels > 0), fewer

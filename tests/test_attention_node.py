@@ -202,3 +202,17 @@ def test_an_sdxl_unet_is_patched_in_all_its_depths():
     before = sampled(sdxl, cfg=4.0)
     assert before.isfinite().all() and (sampled(patched(sdxl), cfg=4.0) - before).abs().max() > 1e-5
     assert torch.equal(sampled(sdxl, cfg=4.0), before)
+
+
+@pytest.mark.parametrize("shape", ["n h w", "1 n h w", "n 1 h w"])
+def test_several_masks_of_a_single_picture_count_as_one(model, shape: str):
+    several = torch.stack([hole()[0], hole()[0].roll(3, -1)])
+    given = {"n h w": several, "1 n h w": several[None], "n 1 h w": several[:, None]}[shape]
+    out = replacement(patched(model, given), "middle", 0)(*qkv(), options())
+    assert torch.allclose(out, expected(*qkv(), several.amax(0)[None]), atol=1e-5)
+
+
+def test_several_masks_of_each_picture_count_as_one_each(model):
+    given = torch.stack([hole(2), hole(2).roll(3, -1)], 1)
+    out = replacement(patched(model, given), "middle", 0)(*qkv(2), options())
+    assert torch.allclose(out, expected(*qkv(2), given.amax(1)), atol=1e-5)

@@ -14,6 +14,8 @@ from yoeo_core import pipeline as yoeo
 
 HOLE = torch.zeros(1, 1, 64, 64)
 HOLE[..., 24:40, 24:40] = 1
+GREY = torch.full((1, 3, 64, 64), 0.6)
+GREY[..., 0, 0], GREY[..., 0, 1] = 0, 1  # so that every tone is near the range that is seen
 
 
 def painted(*tones: float):
@@ -31,8 +33,7 @@ def dark(filled, hole):
 
 
 def test_the_cleanest_is_taken_and_the_others_follow_in_order():
-    view = torch.full((1, 3, 64, 64), 0.6)
-    chosen = choose(painted(0.2, 0.9, 0.4), view, HOLE, Choice(3, dark))
+    chosen = choose(painted(0.2, 0.9, 0.4), GREY, HOLE, Choice(3, dark))
     assert chosen.areas.tolist() == [0, 1, 1] and chosen.tries == 1
     assert chosen.fills[:, 0, 30, 30].tolist() == pytest.approx([0.9, 0.2, 0.4])
 
@@ -51,7 +52,7 @@ def test_alike_for_the_judge_the_seam_decides():
 
 
 def test_it_draws_until_one_is_clean_and_keeps_the_best_of_all():
-    view, tones = torch.full((1, 3, 64, 64), 0.6), [0.1, 0.3, 0.8, 0.9]
+    view, tones = GREY, [0.1, 0.3, 0.8, 0.9]
 
     def fill(view, hole):
         return painted(tones.pop(0))(view, hole)
@@ -86,9 +87,9 @@ def test_numbers_that_make_no_sense_are_refused(wrong, sentence):
 
 
 def test_each_candidate_has_its_own_noise():
-    both = draw_noise(torch.Size((1, 4, 8, 8)), Choice(2).generators(5))
-    assert torch.equal(both[1:], draw_noise(torch.Size((1, 4, 8, 8)), Choice(1).generators(6)))
-    assert Choice(2).generators(2**64 - 1)[1].initial_seed() == 0, "seeds wrap around"
+    both = draw_noise(torch.Size((1, 4, 8, 8)), Choice(2, seed=5).generators)
+    assert torch.equal(both[1:], draw_noise(torch.Size((1, 4, 8, 8)), Choice(1, seed=6).generators))
+    assert Choice(2, seed=2**64 - 1).generators[1].initial_seed() == 0, "seeds wrap around"
 
 
 def test_each_candidates_latent_is_the_mean_of_its_own_draws():
@@ -119,3 +120,17 @@ def test_an_empty_mask_gives_the_picture_for_every_candidate():
         image, torch.zeros(32, 32), painted(0.0), resolution=64, grow_px=5, context=0.5, choice=Choice(candidates=3)
     )
     assert torch.equal(erased.candidates, image.repeat_interleave(3, 0)) and erased.tries == ()
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+@pytest.mark.parametrize("method", [yoeo, eradiff], ids=["YOEO", "EraDiff"])
+def test_a_picture_of_a_batch_is_what_it_is_alone(method, candidates):
+    """Equal frames come out equal, and another frame before one makes no difference to it."""
+    engine = DiffusersEngine.of(tiny_checkpoint())
+    frame, other = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)).split(1)
+    masks = torch.cat([HOLE, HOLE.roll(10, -1), HOLE])[:, 0]
+    batch = method.erase(engine, torch.cat([frame, other, frame]), masks, steps=2, seed=3, candidates=candidates)
+    alone = method.erase(engine, frame, HOLE[:, 0], steps=2, seed=3, candidates=candidates)
+    for first in (0, 2 * candidates):
+        assert torch.equal(batch.candidates[first : first + candidates], alone.candidates)
+    assert torch.equal(batch.image[0], batch.image[2])

@@ -1,5 +1,6 @@
 """The fill's colours meet the picture's along the hole's edge, and nothing else of the fill changes."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -35,9 +36,31 @@ def test_a_fill_that_fits_stays_as_it_is_whatever_it_shows():
 def test_texture_survives():
     ramp = torch.linspace(0, 0.3, 64).expand(1, 3, 64, 64)
     texture = 0.05 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    view, hole = ramp + 0.3, hole_in(64, 20, 44, 20, 44)
+    view, hole = ramp + torch.tensor([0.3, 0.2, 0.25])[None, :, None, None], hole_in(64, 20, 44, 20, 44)
     fill = torch.where(hole > 0, view + texture, view) + 0.1
     assert torch.allclose(match_colour(fill, view, hole), fill - 0.1, atol=0.02)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_a_hole_in_a_flat_surface_is_filled_with_just_that(level: float):
+    view, hole = torch.full((1, 3, 64, 64), level), hole_in(64, 20, 40, 20, 40)
+    fill = torch.where(hole > 0, torch.rand(2, 3, 64, 64), view)
+    assert torch.equal(match_colour(fill, view, hole), view.expand(2, -1, -1, -1))
+
+
+def test_a_picture_without_chroma_gets_a_fill_without_and_each_of_a_batch_for_itself():
+    view, hole = torch.rand(2, 1, 64, 64).repeat(1, 3, 1, 1), hole_in(64, 20, 40, 20, 40)
+    view[1, 0] += 0.1
+    fill = torch.where(hole > 0, torch.rand(2, 3, 64, 64), view)
+    chroma = (lambda picture: picture.amax(1) - picture.amin(1))(match_colour(fill, view, hole) * hole).amax((1, 2))
+    assert chroma[0] == 0 and chroma[1] > 0.1
+
+
+def test_the_colour_of_what_is_erased_does_not_count_as_chroma():
+    view, hole = torch.rand(1, 1, 64, 64).repeat(1, 3, 1, 1), hole_in(64, 20, 40, 20, 40)
+    red = torch.where(hole > 0, torch.tensor([1.0, 0, 0])[None, :, None, None], view)
+    matched = match_colour(torch.where(hole > 0, torch.rand(1, 3, 64, 64), view), red, hole)
+    assert torch.equal(matched[:, 0] * hole[:, 0], matched[:, 2] * hole[:, 0])
 
 
 def test_hardly_a_step_is_left_at_the_edge():

@@ -12,7 +12,6 @@ from inpainting_core.crop import (
     crop_mask,
     crop_picture,
     plan_crop,
-    plan_patches,
     stitch,
     work_shapes,
 )
@@ -79,19 +78,3 @@ def test_the_mask_of_a_reduced_crop_keeps_its_thin_lines():
     mask = torch.zeros(1, 1, 512, 512)
     mask[..., 100, :] = 1
     assert crop_mask(mask, Crop(0, 0, 512, 512, 64, 64)).sum() == 64
-
-
-def test_far_parts_get_a_crop_each_and_near_ones_share():
-    mask = torch.zeros(1, 1, 1000, 2000)
-    mask[..., 100:150, 100:150] = 1
-    far, near = mask.clone(), mask.clone()
-    far[..., 800:850, 1800:1850] = 1
-    near[..., 100:150, 170:220] = 1
-    assert len(plan_patches(far, 512, 0.5, 20)) == 2
-    assert len(plan_patches(near, 512, 0.5, 20)) == 1
-    assert torch.equal(sum(patch.blend for patch in plan_patches(far, 512, 0.5, 20)), far)
-
-
-def test_a_thousand_specks_are_planned_without_a_thousand_crops():
-    specks = (torch.rand(1, 1, 400, 400, generator=torch.Generator().manual_seed(0)) > 0.99).float()
-    assert len(plan_patches(specks, 512, 0.5, 20)) == 1

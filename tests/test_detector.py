@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny import tiny_detector
 from torch.nn import functional as F
 
@@ -188,7 +188,8 @@ def test_folders_that_are_no_detector_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "detr"}')
     refused(tmp_path, f"{tmp_path.name} must hold a mask2former, got a detr.")
     (tmp_path / "config.json").write_text('{"model_type": "mask2former"}')
-    refused(tmp_path, "weights must be a file that exists", FileNotFoundError)
+    sentence = f"{tmp_path.name} must hold its weights in one of "
+    refused(tmp_path, sentence, FileNotFoundError)
 
 
 def test_our_file_must_hold_its_network_s_weights_and_no_other(tmp_path):
@@ -206,3 +207,27 @@ def test_our_file_must_hold_its_network_s_weights_and_no_other(tmp_path):
         save_file(changed, path, metadata=metadata)
         with pytest.raises(ValueError, match=rf"exactly its network's weights, got .*class_predictor.* {kind}\."):
             load_detector(path)
+
+
+SHARDS, VARIANT = {"max_shard_size": "100KB"}, {"variant": "fp16"}
+
+
+@pytest.mark.parametrize("how", [SHARDS, VARIANT, SHARDS | VARIANT], ids=["shards", "variant", "both"])
+def test_a_hugging_face_folder_of_shards_or_a_variant(how, tmp_path):
+    detector = tiny_detector()
+    detector.network.save_pretrained(tmp_path, **how)
+    assert not (tmp_path / "model.safetensors").exists()
+    loaded = load_detector(tmp_path)
+    loaded.preprocessing = detector.preprocessing
+    assert equal(loaded(picture()), detector(picture()))
+
+
+def test_what_belongs_to_no_layer_is_left_out_of_a_folder(tmp_path, caplog):
+    detector = tiny_detector()
+    detector.network.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | {"loss.counter": torch.zeros(3)}, file)
+    loaded = load_detector(tmp_path)
+    loaded.preprocessing = detector.preprocessing
+    assert equal(loaded(picture()), detector(picture()))
+    assert f"{tmp_path.name}: left out 1 keys that belong to no layer, such as loss.counter." in caplog.text

@@ -119,7 +119,7 @@ def test_an_empty_mask_and_a_picture_without_entities_pass(preset: str, detector
     for empty in (EMPTY, torch.zeros(1, 64, 64)):  # the second is Load Image's where none was drawn
         answer = run_check(picture(), empty, detector, preset)
         assert answer.result[:3] == ([True], [0], [0.0]) and not answer[3].any() and answer[3].shape == (1, 60, 80)
-        assert said(answer) == "Passed: the mask is empty, nothing to check."
+        assert said(answer) == "Not checked: the mask is empty, so there is no hole to look at."
     answer = run_check(picture(), WIDE, blind, preset)
     assert answer.result[:3] == ([True], [0], [0.0]) and not answer[3].any()
     assert said(answer) == "Passed: no sundry in the hole (other entities: 0)."
@@ -145,7 +145,7 @@ def test_masks_of_another_size(detector):
     for name, settings in (("EraseOnceSundryCheck", ("loss", 0.9, 0.2)), ("EraseOnceSnapMask", (0,))):
         with pytest.raises(ValueError, match="mask must have the picture's size or at least its aspect"):
             nodes()[name].execute(picture(), torch.ones(1, 60, 60), detector, *settings)
-        with pytest.raises(ValueError, match=re.escape("image must have 3 channels (RGB), got 1.")):
+        with pytest.raises(ValueError, match=re.escape("image must have 3 channels (RGB) or 4")):
             nodes()[name].execute(picture()[..., :1], WIDE, detector, *settings)
     with pytest.raises(ValueError, match="preset must be one of loss, metric, custom, got 'strict'."):
         run_check(picture(), WIDE, detector, "strict")
@@ -180,7 +180,7 @@ def test_a_stroke_becomes_an_entity_and_is_grown(detector):
     stroke = mask(top, top + 1, left, left + 1)
     answer = snap(image, stroke, detector, 0)
     assert any(torch.equal(answer[0][0] == 1, one) for one in entities.masks) and answer[0][0, top, left] == 1
-    assert re.fullmatch(r"1 of 1 part\(s\) snapped to an entity \(score 0\.\d\d\)\.", said(answer))
+    assert re.fullmatch(r"1 of 1 part snapped to an entity \(score 0\.\d\d\)\.", said(answer))
     wider = snap(image, stroke, detector, 4)[0]
     assert torch.equal(wider, grow(answer[0][None], 4)[0]) and wider.sum() > answer[0].sum()
 
@@ -190,8 +190,11 @@ def test_a_stroke_that_hits_nothing_stays(blind):
     stroke = mask(10, 14, 10, 60)
     answer = snap(picture(2), torch.cat([stroke, EMPTY]), blind, 0)
     assert torch.equal(answer[0], torch.cat([stroke, EMPTY]))
-    stayed = "0 of 1 part(s) snapped to an entity; 1 hit none and stayed as painted."
-    assert said(answer) == f"Picture 1: {stayed} Picture 2: The mask is empty: nothing to snap."
+    stayed = "0 of 1 part snapped to an entity; 1 hit none and stayed as painted."
+    assert (
+        said(answer)
+        == f"Picture 1: {stayed} Picture 2: The mask is empty: nothing to snap, an empty mask is handed on."
+    )
 
 
 def test_the_list_holds_the_built_in_files_and_folders(folder, tmp_path_factory):
@@ -272,3 +275,33 @@ def test_cancel_stops_before_the_next_picture(detector):
     with pytest.raises(management.InterruptProcessingException):
         run_check(picture(2), WIDE, detector)
     assert run_check(picture(), WIDE, detector)[1]  # and the next run goes on
+
+
+def test_several_masks_of_one_picture_are_checked_as_one_and_snapped_one_by_one(detector):
+    halves = torch.cat([mask(1, 30, 1, 79), mask(30, 59, 1, 79)])
+    for several in (halves, halves[None]):
+        assert run_check(picture(), several, detector).result[:3] == run_check(picture(), WIDE, detector).result[:3]
+        snapped = nodes()["EraseOnceSnapMask"].execute(picture(), several, detector, 0)
+        alone = [nodes()["EraseOnceSnapMask"].execute(picture(), one[None], detector, 0)[0] for one in halves]
+        assert torch.equal(snapped[0], torch.cat(alone))
+        assert said(snapped).startswith("Mask 1: ") and " Mask 2: " in said(snapped)
+
+
+def test_alpha_and_half_precision_make_no_difference_to_what_is_found(detector):
+    opaque = torch.cat([picture(), torch.ones(1, 60, 80, 1)], -1)
+    plain, with_alpha = (run_check(image, WIDE, detector) for image in (picture(), opaque))
+    assert with_alpha.result[:3] == plain.result[:3] and with_alpha[4].shape == picture().shape
+    half = run_check(picture().half(), WIDE, detector)
+    assert half[3].dtype == half[4].dtype == torch.float16
+
+
+def test_what_was_not_checked_is_neither_green_nor_red(detector, blind):
+    checks = (WIDE, detector), (WIDE, blind), (EMPTY, detector)
+    red, green, grey = (run_check(picture(), hole, by)[4][0, 1, -2] for hole, by in checks)
+    assert red[0] > red[1] + 0.2 and green[1] > green[0] + 0.2
+    assert (grey.amax() - grey.amin()) < 0.02
+    faint = run_check(picture(), WIDE * 0.3, detector)
+    assert (
+        said(faint)
+        == "Not checked: no part of the mask reaches 1/2 (its highest is 0.30), so there is no hole to look at."
+    )

@@ -98,8 +98,8 @@ def test_a_far_object_that_still_waits_is_hole_for_the_first():
 @pytest.mark.parametrize(
     ("image", "mask", "sentence"),
     [
-        (torch.rand(1, 1, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB), got 1."),
-        (torch.rand(1, 4, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB), got 4."),
+        (torch.rand(1, 1, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 1."),
+        (torch.rand(1, 5, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 5."),
         (torch.full((1, 3, 64, 64), torch.nan), torch.ones(64, 64), "image must hold finite numbers only"),
         (torch.rand(1, 3, 64, 64), torch.ones(64, 64), "mask must leave some of the picture to look at"),
         (torch.rand(1, 3, 64, 64), torch.ones(32, 64), "mask must have the picture's size or at least its aspect"),
@@ -155,5 +155,94 @@ def test_overlapping_crops_lie_over_one_another_without_a_seam():
 
 def test_objects_that_leave_nothing_to_look_at_are_refused_together():
     halves = box_mask(64, (0, 64, 0, 40), (0, 64, 30, 64))
-    with pytest.raises(ValueError, match="mask must leave some of its surroundings to look at"):
+    with pytest.raises(ValueError, match="mask must leave some of the picture to look at"):
         erase(torch.rand(1, 3, 64, 64), halves, resolution=64)
+
+
+def shown(view, hole):
+    """A method that only hands on what it is shown."""
+    return view.clone()
+
+
+def test_each_of_several_pictures_may_have_several_objects():
+    boxes = (20, 40, 20, 40), (20, 40, 60, 80), (120, 140, 20, 40), (120, 140, 60, 80)
+    masks = box_mask(200, *boxes).view(2, 2, 200, 200)
+    erased = erase(torch.rand(2, 3, 200, 200), masks)
+    assert len(erased.crops) == 4
+    assert torch.equal(erased.changed > 0, grow(masks.amax(1, keepdim=True), 5) > 0)
+
+
+def test_the_given_picture_stays_as_it_is():
+    image, (mask,) = torch.rand(1, 3, 100, 100), box_mask(100, (40, 60, 40, 60))
+    before = image.clone()
+    erased = erase(image, mask)
+    assert torch.equal(image, before) and not torch.equal(erased.image, before)
+
+
+@pytest.mark.parametrize("alpha", ["opaque", "random", "cut out"])
+def test_alpha_is_handed_through_bit_for_bit(alpha):
+    image, (mask,) = torch.rand(2, 4, 120, 100), box_mask(120, (40, 60, 40, 60))[..., :100]
+    drawn = torch.rand(120, 100)
+    image[:, 3] = {"opaque": torch.ones(()), "random": drawn, "cut out": (drawn > 0.5).float()}[alpha]
+    erased = erase(image, mask)
+    assert erased.image.shape == image.shape and torch.equal(erased.image[:, 3], image[:, 3])
+    outside = (erased.changed == 0).expand_as(image)
+    assert torch.equal(erased.image[outside], image[outside])
+    assert (erased.image[:, :3] != image[:, :3]).any(1)[:, 45:55, 45:55].all()
+
+
+@pytest.mark.parametrize("side", [128, 300], ids=["at full size", "reduced"])
+def test_hidden_colours_are_never_looked_at(side):
+    """Two pictures that look alike are filled alike, whatever lies under their transparent pixels."""
+    image, (mask,) = torch.rand(1, 4, side, side), box_mask(side, (side // 4, side // 2, side // 4, side // 2))
+    image[:, 3] = 1
+    image[:, 3, :, side * 3 // 8 :] = 0
+    other = image.clone()
+    other[:, :3][image[:, 3:].expand(-1, 3, -1, -1) == 0] = 0
+
+    def mean(view, hole):
+        return (view * (1 - hole)).mean((2, 3), keepdim=True).expand_as(view) / (1 - hole).mean()
+
+    one, two = (erase(picture, mask, mean).image for picture in (image, other))
+    visible = image[:, 3:].expand(-1, 3, -1, -1) > 0
+    assert torch.equal(one[:, :3][visible], two[:, :3][visible])
+
+
+def test_a_wholly_transparent_surrounding_is_no_reason_to_fail():
+    image = torch.zeros(1, 4, 100, 100)
+    erased = erase(image, box_mask(100, (40, 60, 40, 60))[0])
+    assert erased.image.isfinite().all() and torch.equal(erased.image[:, 3], image[:, 3])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 3.0), (-0.5, 1.0), (-0.2, 60.0), (0.0, 1.02)])
+def test_a_picture_beyond_the_range_is_filled_at_its_own_level(low, high):
+    surroundings = torch.rand(1, 3, 100, 100, generator=torch.Generator().manual_seed(0)) * (high - low) + low
+    image, (mask,) = surroundings.clone(), box_mask(100, (40, 60, 40, 60))
+    image[..., 40:60, 40:60] = -70.0  # what is erased does not count
+    seen = []
+
+    def blurred(view, hole):
+        seen.append((float(view.min()), float(view.max())))
+        known = (view * (1 - hole)).mean((2, 3), keepdim=True) / (1 - hole).mean()
+        return torch.where(hole > 0, known, view)
+
+    erased = erase(image, mask, blurred)
+    assert 0 <= seen[0][0] and seen[0][1] <= 1, "a network is shown what it knows"
+    outside = (erased.changed == 0).expand_as(image)
+    assert torch.equal(erased.image[outside], image[outside])
+    filled = erased.image[..., 45:55, 45:55]
+    assert low <= filled.min() and filled.max() <= high and filled.max() > 0.2 * high
+
+
+def test_a_flat_bright_surface_stays_as_bright_in_the_hole():
+    image, (mask,) = torch.full((1, 3, 100, 100), 3.0), box_mask(100, (40, 60, 40, 60))
+    image[..., 45:55, 45:55] = 0.1
+    assert torch.allclose(erase(image, mask).image, torch.full_like(image, 3.0))
+
+
+def test_what_was_found_in_the_mask_is_told():
+    mask = torch.full((64, 64), 0.43)
+    faint = erase(torch.rand(1, 3, 64, 64), mask)
+    assert faint.crops == () and faint.highest == pytest.approx(0.43) and faint.share == 0
+    mask[:48] = 1
+    assert erase(torch.rand(1, 3, 64, 64), mask, shown, grow_px=0).share == 0.75

@@ -6,13 +6,44 @@ import pytest
 import torch
 from references import grow_by_loop
 
-from inpainting_core.masks import as_mask, bounding_boxes, components, feather, grow, to_grid, to_tokens
+from inpainting_core.masks import as_mask, as_objects, bounding_boxes, components, feather, grow, to_grid, to_tokens
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (1, 1, 20, 30), (3, 20, 30), (3, 1, 20, 30)])
 def test_every_comfyui_shape_becomes_one(shape):
     mask = as_mask(torch.ones(shape), 20, 30, frames=3)
     assert mask.shape == (3 if shape[0] == 3 else 1, 1, 20, 30)
+
+
+def several(*shape: int) -> torch.Tensor:
+    """Masks that can be told apart: the k-th has k + 1 columns of hole."""
+    masks = torch.zeros(*shape).flatten(0, -3)
+    for k, mask in enumerate(masks):
+        mask[:, : k + 1] = 1
+    return masks.view(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "columns"),
+    [
+        ((3, 8, 8), 1, [[1, 2, 3]]),
+        ((1, 3, 8, 8), 1, [[1, 2, 3]]),
+        ((3, 1, 8, 8), 1, [[1, 2, 3]]),
+        ((3, 8, 8), 3, [[1], [2], [3]]),
+        ((1, 3, 8, 8), 3, [[1], [2], [3]]),
+        ((2, 3, 8, 8), 2, [[1, 2, 3], [4, 5, 6]]),
+        ((1, 8, 8), 2, [[1]]),
+    ],
+)
+def test_masks_are_told_apart_by_picture_and_object(shape, frames, columns):
+    objects = as_objects(several(*shape), 8, 8, frames)
+    assert (objects.sum((-2, -1)) / 8).tolist() == columns
+    assert torch.equal(as_mask(several(*shape), 8, 8, frames), objects.amax(1, keepdim=True))
+
+
+def test_as_many_masks_as_fit_no_picture_are_refused():
+    with pytest.raises(ValueError, match=re.escape("mask must come once or once a picture (2), got 3 masks.")):
+        as_mask(torch.ones(3, 8, 8), 8, 8, frames=2)
 
 
 def test_half_is_hole_and_jpeg_grey_is_not():
@@ -22,8 +53,9 @@ def test_half_is_hole_and_jpeg_grey_is_not():
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        (torch.ones(2, 3, 8, 8), "mask must have the shape [h, w], [b, h, w] or [b, 1, h, w], got [2, 3, 8, 8]."),
-        (torch.ones(2, 8, 8), "mask must come once or once a picture (1), got 2 masks."),
+        (torch.ones(8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [8]."),
+        (torch.ones(0, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [0, 8, 8]."),
+        (torch.ones(2, 3, 8, 8), "mask must come once or once a picture (1), got 2 times 3."),
         (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
         (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
         (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),

@@ -1,11 +1,15 @@
 """The nodes as a graph calls them: their promises, their answers, and what each says to input that does not fit."""
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_files import CONFIG, clip_weights, diffusers_folder, single_file
 from in_comfyui import comfy, nodes, room
+from safetensors.torch import save_file
 from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
 from inpainting_core.checkpoint import write_checkpoint
@@ -116,9 +120,9 @@ def test_an_empty_mask_gives_the_picture_back_and_says_so(node: str, loaded: dic
 
 def test_the_answer_tells_what_was_done(loaded: dict):
     (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), resolution=128).ui.as_dict()["text"]
-    assert re.fullmatch(r"1 crop\(s\) at 128 x 128, 2 step\(s\) each, \d+\.\d s\.", text)
+    assert re.fullmatch(r"1 crop at 128 x 128, 2 steps each, \d+\.\d s\.", text)
     (text,) = erase("EraseOnceEraDiff", loaded, picture(), mask(), steps=4, strength=0.5).ui.as_dict()["text"]
-    assert "2 step(s) each" in text
+    assert "2 steps each" in text
 
 
 @pytest.fixture(scope="module")
@@ -145,13 +149,13 @@ def test_it_draws_until_clean_only_with_a_detector_to_say_so(loaded: dict, detec
     (text,) = erase("EraseOnceYOEO", loaded, picture(), mask(), until_clean=True, detector=detector).ui.as_dict()[
         "text"
     ]
-    assert text.endswith("Sundry Check: all clean, after 1 draw(s).")
+    assert text.endswith("Sundry Check: all clean, after 1 draw.")
 
 
 def test_a_batch_of_masks_for_one_picture_is_as_many_objects(loaded: dict):
     both = torch.cat([mask(left=20), mask(left=60)])
     answer = erase("EraseOnceYOEO", loaded, picture(), both)
-    assert answer.ui.as_dict()["text"][0].startswith("2 crop(s)")
+    assert answer.ui.as_dict()["text"][0].startswith("2 crops")
     assert bool((answer[1] >= both.amax(0)).all())
 
 
@@ -176,8 +180,8 @@ def test_a_batch_takes_one_mask_or_one_a_picture(loaded: dict):
 @pytest.mark.parametrize(
     ("image", "hole", "rule"),
     [
-        (picture()[..., :1], mask(), "image must have 3 channels (RGB), got 1."),
-        (picture()[..., [0, 1, 2, 0]], mask(), "image must have 3 channels (RGB), got 4."),
+        (picture()[..., :1], mask(), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 1."),
+        (picture()[..., [0, 1]], mask(), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 2."),
         (picture().index_fill(1, torch.tensor(3), float("nan")), mask(), "image must hold finite numbers only"),
         (picture(), torch.ones(1, 90, 140), "mask must leave some of the picture to look at"),
         (picture(), mask(height=70), "mask must have the picture's size or at least its aspect"),
@@ -251,7 +255,7 @@ def test_stitch_is_the_inverse_of_crop(size: tuple[int, int]):
 
 def test_crop_and_stitch_refuse_what_does_not_fit():
     crop, stitch = nodes()["EraseOnceCrop"].execute, nodes()["EraseOnceStitch"].execute
-    with pytest.raises(ValueError, match=re.escape("mask must mark something to crop around, got an empty one.")):
+    with pytest.raises(ValueError, match="The mask is empty: nothing to crop around. Paint over something"):
         crop(picture(), torch.zeros(1, 64, 64), 4, 0.5, 128)
     window, _, info = crop(picture(2, 300, 400), mask(1, 300, 400), 4, 0.5, 128).result
     with pytest.raises(ValueError, match=r"image must have the aspect of its crop \(\d+ x \d+\), got \d+ x 40\."):
@@ -310,3 +314,132 @@ def test_the_loader_refuses_what_is_incomplete():
         check(replace(whole, vae=None), "x")
     with pytest.raises(ValueError, match="a checkpoint must hold a text encoder or an empty prompt of ours"):
         check(replace(whole, empty_prompt=None), "x")
+
+
+@pytest.mark.parametrize("node", ERASERS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_picture_comes_back_in_the_precision_that_it_came_in(node: str, dtype: torch.dtype, loaded: dict):
+    """A ComfyUI with --fp16-intermediates hands out half precision, and saves other bytes of a picture in fp32."""
+    image = (picture().double() / 3).to(dtype)
+    for hole in (torch.zeros(1, 90, 140), mask().to(dtype)):
+        erased, changed, candidates = erase(node, loaded, image, hole).result
+        assert erased.dtype == changed.dtype == candidates.dtype == dtype
+        assert torch.equal(erased[changed == 0], image[changed == 0])
+
+
+def test_crop_and_stitch_keep_the_precision_too():
+    image = picture(1, 300, 400).half()
+    window, grown, info = nodes()["EraseOnceCrop"].execute(image, mask(1, 300, 400), 4, 0.5, 128).result
+    (back,) = nodes()["EraseOnceStitch"].execute(info, torch.rand_like(window.float())).result
+    assert window.dtype == grown.dtype == back.dtype == torch.float16
+    assert torch.equal(back[info.blend[:, 0] == 0], image[info.blend[:, 0] == 0])
+
+
+@pytest.mark.parametrize("node", ERASERS)
+def test_alpha_comes_back_bit_for_bit(node: str, loaded: dict):
+    image = torch.cat([picture(2), torch.rand(2, 90, 140, 1)], -1)
+    image[:, :, :40, 3] = 0
+    erased, changed, candidates = erase(node, loaded, image, mask(), candidates=2).result
+    assert erased.shape == image.shape and torch.equal(erased[..., 3], image[..., 3])
+    assert torch.equal(erased[changed == 0], image[changed == 0])
+    assert torch.equal(candidates[..., 3], image[..., 3].repeat_interleave(2, 0))
+
+
+def test_a_crop_shows_no_hidden_colour_and_stitch_brings_the_alpha_back():
+    crop, stitch = nodes()["EraseOnceCrop"].execute, nodes()["EraseOnceStitch"].execute
+    image = torch.cat([torch.full((1, 90, 140, 3), 0.5), torch.ones(1, 90, 140, 1)], -1)
+    image[:, :, 70:] = 0
+    window, _, info = crop(image, mask(), 4, 0.5, 64).result
+    assert window.shape[-1] == 3 and torch.allclose(window, torch.tensor(0.5))
+    (back,) = stitch(info, torch.ones(1, *window.shape[1:3], 4)).result
+    assert torch.equal(back[..., 3], image[..., 3]) and (back[:, 30:60, 50:70, :3] == 1).all()
+
+
+def test_a_crop_keeps_a_picture_beyond_the_range_at_its_level():
+    image = torch.full((1, 300, 400, 3), 4.0)
+    window, _, info = nodes()["EraseOnceCrop"].execute(image, mask(1, 300, 400), 4, 0.5, 64).result
+    assert torch.allclose(window, torch.tensor(4.0))
+    assert torch.allclose(nodes()["EraseOnceStitch"].execute(info, window).result[0], image)
+
+
+def test_several_masks_of_one_picture_are_cropped_around_together():
+    both = torch.cat([mask(1, 300, 400, left=20), mask(1, 300, 400, left=90)])
+    crop = nodes()["EraseOnceCrop"].execute
+    apart, united = (crop(picture(1, 300, 400), masks, 4, 0.5, 128).result for masks in (both, both.amax(0)))
+    assert apart[2].crop == united[2].crop and torch.equal(apart[1], united[1])
+    assert torch.equal(crop(picture(1, 300, 400), both[None], 4, 0.5, 128).result[1], united[1])
+
+
+def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
+    faint = erase("EraseOnceYOEO", loaded, picture(), mask() * 0.43)
+    expected = "No part of the mask reaches 1/2 (its highest is 0.43): nothing to erase, the picture is unchanged."
+    assert faint.ui.as_dict()["text"] == (expected,) and torch.equal(faint[0], picture())
+    inverted = torch.ones(1, 90, 140)
+    inverted[:, :, :14] = 0
+    (text,) = erase("EraseOnceYOEO", loaded, picture(), inverted, resolution=64).ui.as_dict()["text"]
+    assert text.endswith(" The hole is 90% of the picture: is the mask inverted?")
+    with pytest.raises(ValueError, match=re.escape("No part of the mask reaches 1/2 (its highest is 0.30): nothing")):
+        nodes()["EraseOnceCrop"].execute(picture(), mask() * 0.3, 4, 0.5, 128)
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """Empty folders in the place of ComfyUI's."""
+    folders = comfy("folder_paths")
+    for name in ("checkpoints", "diffusion_models", "diffusers"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setitem(folders.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors", ".ckpt"}))
+    folders.filename_list_cache.clear()
+    return tmp_path
+
+
+def loaded_weights(*names: str) -> dict[str, torch.Tensor]:
+    return nodes()["EraseOnceLoadModel"].execute(*names).result[0].model.diffusion_model.state_dict()
+
+
+def test_the_loaders_sentence_about_a_lacking_part_says_the_way_out(models, known):
+    base = tiny_checkpoint(CONFIG)
+    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
+    save_file(single_file(base) | text, models / "checkpoints" / "base.safetensors")
+    for kept, sentence in (
+        (single_file(base), "must hold a text encoder or an empty prompt of ours, but a.safetensors has neither: "),
+        ({k: v for k, v in single_file(base).items() if "first" not in k} | text, "an autoencoder, but a.safetensors "),
+    ):
+        file = models / "checkpoints" / "a.safetensors"
+        save_file(kept, file)
+        with pytest.raises(ValueError, match=sentence) as caught:
+            nodes()["EraseOnceLoadModel"].execute("a.safetensors", "none")
+        way_out = "move it to models/diffusion_models and choose it as 'unet' over any complete model."
+        assert str(caught.value).endswith(way_out)
+        file.rename(models / "diffusion_models" / "a.safetensors")
+        comfy("folder_paths").filename_list_cache.clear()
+        weights = loaded_weights("base.safetensors", "a.safetensors")
+        assert torch.equal(weights["input_blocks.0.0.weight"], base.unet["conv_in.weight"])
+
+
+def test_the_loader_lists_a_folder_by_its_unet_and_says_what_it_lacks(models):
+    base = tiny_checkpoint(CONFIG)
+    folder = diffusers_folder(models / "elsewhere", base)
+    (models / "diffusers" / "mine").symlink_to(folder)
+    assert "mine" in room("load").model_names() and "mine/unet" not in room("load").model_names()
+    with pytest.raises(ValueError, match="but mine has neither: download its folder text_encoder too."):
+        nodes()["EraseOnceLoadModel"].execute("mine", "none")
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(ValueError, match="but mine has none: download its folder vae too."):
+        nodes()["EraseOnceLoadModel"].execute("mine", "none")
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
+def test_the_loader_gives_comfyui_exactly_what_fp8_means(models, known, scaled: bool):
+    base, layer = tiny_checkpoint(CONFIG), "model.diffusion_model.out.2"
+    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
+    stored = single_file(base) | text
+    stored = {k: v.to(torch.float8_e4m3fn) if k.startswith("model.") and v.ndim > 1 else v for k, v in stored.items()}
+    if scaled:
+        stored |= {"model.diffusion_model.scaled_fp8": torch.zeros(0).to(torch.float8_e4m3fn)}
+        stored |= {f"{layer}.scale_weight": torch.tensor(1.7), f"{layer}.scale_input": torch.ones(())}
+    save_file(stored, models / "checkpoints" / "a.safetensors")
+    weights = loaded_weights("a.safetensors", "none")
+    for key, value in weights.items():
+        scale = 1.7 if scaled and f"model.diffusion_model.{key}" == f"{layer}.weight" else 1.0
+        assert torch.equal(value.float(), stored[f"model.diffusion_model.{key}"].float() * torch.tensor(scale))

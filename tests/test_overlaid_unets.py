@@ -13,7 +13,7 @@ from inpainting_core.engine import build_unet
 from inpainting_core.ldm_keys import unet_layout
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "unet.", "_orig_mod.", "module._orig_mod.unet."])
+@pytest.mark.parametrize("prefix", ["", "module.", "unet.", "_orig_mod.", "module._orig_mod.unet.", "diffusion_model."])
 @pytest.mark.parametrize("ending", [".safetensors", ".bin", ".pth", ".pt"])
 def test_a_flat_unet_is_laid_over_its_base(tmp_path: Path, base: Checkpoint, other_unet, prefix: str, ending: str):
     tensors, path = {prefix + key: value for key, value in other_unet.items()}, tmp_path / f"model_0{ending}"
@@ -23,7 +23,9 @@ def test_a_flat_unet_is_laid_over_its_base(tmp_path: Path, base: Checkpoint, oth
     assert read.vae is base.vae and read.empty_prompt is base.empty_prompt and read.config is base.config
 
 
-@pytest.mark.parametrize("wrappers", [["state_dict"], ["model"], ["model", "state_dict"]])
+@pytest.mark.parametrize(
+    "wrappers", [["state_dict"], ["model"], ["model", "state_dict"], ["model_state_dict"], ["unet"]]
+)
 def test_wrappers_are_opened(tmp_path: Path, base: Checkpoint, other_unet, wrappers: list[str]):
     stored = other_unet
     for name in wrappers:
@@ -58,5 +60,5 @@ def test_a_lone_unet_folder_is_laid_over_its_base(tmp_path: Path, base: Checkpoi
 
 def test_a_unet_without_a_base_is_refused(tmp_path: Path, other_unet):
     save_file(other_unet, tmp_path / "a.safetensors")
-    sentence = "a.safetensors holds a UNet only and needs a base checkpoint to be laid over, got none."
+    sentence = "a.safetensors holds a UNet only and needs a base checkpoint to be laid over, got none; lay it "
     refuses(tmp_path / "a.safetensors", sentence)

@@ -162,6 +162,8 @@ def test_a_configuration_that_is_not_json_is_refused(tmp_path: Path, base: Check
     folder = diffusers_folder(tmp_path / "sd", base)
     (folder / "vae" / "config.json").write_text("<html>")
     refuses(folder, "config.json must be JSON, but")
+    (folder / "vae" / "config.json").write_text("[]")
+    refuses(folder, "config.json must hold a JSON object, but")
 
 
 @pytest.mark.full

@@ -1,11 +1,12 @@
 """One sentence for each file that is not a checkpoint, or not one that erases."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import clip_weights, refuses, single_file
+from checkpoint_files import clip_weights, diffusers_folder, refuses, single_file
 from safetensors.torch import load_file, safe_open, save_file
 from tiny import UNET, tiny_checkpoint, tiny_config
 
@@ -22,14 +23,17 @@ from inpainting_core.checkpoint import Checkpoint, write_checkpoint
             lambda t: t.update({"time_embedding.linear_1.weight": torch.zeros(3, 2), "conv_out.bias": torch.zeros(9)}),
             "a.pt must hold time_embedding.linear_1.weight of shape (128, 32), got (3, 2).",
         ),
-        (lambda t: t.update(extra=torch.zeros(1)), "a.pt must hold nothing but its network's weights, got extra too."),
-        (lambda t: t.update(epoch=3), "a.pt must hold nothing but tensors, got epoch of type int."),
+        (
+            lambda t: t.update({"conv_in.bias": torch.zeros(32, dtype=torch.int8)}),
+            "a.pt must hold conv_in.bias in floating point, got torch.int8, a form that is not read; "
+            "take its fp16 version.",
+        ),
         (
             lambda t: t.update({"conv_in.weight": torch.zeros(32, 4, 3, 3)}),
             "a.pt must hold an inpainting UNet of 9 input channels (noisy 4, mask 1, masked picture 4), got one of 4.",
         ),
     ],
-    ids=["missing", "misshapen", "unexpected", "no tensor", "4 channels"],
+    ids=["missing", "misshapen", "whole numbers", "4 channels"],
 )
 def test_the_first_key_that_does_not_fit_is_named(tmp_path: Path, base: Checkpoint, other_unet, change, sentence: str):
     tensors = dict(other_unet)
@@ -73,22 +77,11 @@ def test_a_text_encoders_missing_key_is_named(tmp_path: Path, base: Checkpoint, 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path):
     save_file({"lora_unet_down.alpha": torch.zeros(1)}, tmp_path / "a.safetensors")
-    sentence = "a.safetensors must hold a Stable Diffusion UNet, got weights such as lora_unet_down.alpha."
+    sentence = "a.safetensors must hold a Stable Diffusion UNet, got weights such as lora_unet_down.alpha; take"
     refuses(tmp_path / "a.safetensors", sentence)
 
 
 # files that cannot be read
-
-
-class Wanted:
-    """Something a pickle may ask for that is no tensor."""
-
-
-def test_a_pickle_that_needs_more_than_tensors_is_refused_by_name(tmp_path: Path):
-    torch.save({"state_dict": {}, "callback": Wanted()}, tmp_path / "a.ckpt")
-    refuses(
-        tmp_path / "a.ckpt", f"a.ckpt must hold tensors only, but wants to run {Wanted.__module__}.Wanted; refused."
-    )
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 5000])
@@ -106,15 +99,26 @@ def test_a_truncated_pickle_is_refused(tmp_path: Path, base: Checkpoint, kept: i
     refuses(tmp_path / "a.pth", "a.pth must be a ", base)
 
 
-def test_a_text_file_named_safetensors_is_refused(tmp_path: Path):
-    (tmp_path / "a.safetensors").write_text("<!DOCTYPE html>")
-    sentence = "a.safetensors must be a safetensors file, got one that begins with b'<!DOCTYPE'."
-    refuses(tmp_path / "a.safetensors", sentence)
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4265\n"
+WRONG_DOWNLOADS = {
+    "<!DOCTYPE html><html>": "is a web page, not weights: download the file itself.",
+    "\n<html>": "is a web page, not weights: download the file itself.",
+    POINTER: "is a Git LFS pointer, not the file that it stands for: download that one.",
+    "": "must be a file of weights, got an empty one: download it again.",
+}
 
 
-def test_a_text_file_named_pt_is_refused(tmp_path: Path):
-    (tmp_path / "a.pt").write_text("<!DOCTYPE html>")
-    refuses(tmp_path / "a.pt", "a.pt must be a file written by torch.save, got one that does not unpickle.")
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt", ".pt"])
+@pytest.mark.parametrize(("content", "sentence"), WRONG_DOWNLOADS.items(), ids=["page", "odd page", "pointer", "empty"])
+def test_what_a_failed_download_leaves_is_named(tmp_path: Path, content: str, sentence: str, ending: str):
+    (tmp_path / f"a{ending}").write_text(content)
+    refuses(tmp_path / f"a{ending}", f"a{ending} {sentence}")
+
+
+def test_a_text_file_is_refused(tmp_path: Path):
+    for ending, rule in {".safetensors": "a safetensors file", ".pt": "a file written by torch.save"}.items():
+        (tmp_path / f"a{ending}").write_text("Access to model x is restricted.")
+        refuses(tmp_path / f"a{ending}", f"a{ending} must be {rule}, got one that ")
 
 
 def test_a_pickle_of_something_else_is_refused(tmp_path: Path):
@@ -124,11 +128,19 @@ def test_a_pickle_of_something_else_is_refused(tmp_path: Path):
 
 def test_another_ending_is_refused(tmp_path: Path):
     (tmp_path / "a.gguf").write_text("GGUF")
-    refuses(tmp_path / "a.gguf", "weights must end in one of ('.safetensors', '.sft', '.ckpt', '.pt', '.pth', '.bin')")
+    read = "('.safetensors', '.sft', '.ckpt', '.pt', '.pth', '.bin')"
+    refuses(tmp_path / "a.gguf", f"weights must end in one of {read}, got a.gguf; take another version.")
 
 
 def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path):
     refuses(
         tmp_path / "no.safetensors", "checkpoint must be a file or a folder that exists, got", error=FileNotFoundError
     )
-    refuses(tmp_path, "a diffusers folder must hold unet/ or ", error=FileNotFoundError)
+    sentence = f"{tmp_path.name} must hold its weights in one of diffusion_pytorch_model.safetensors, "
+    refuses(tmp_path, sentence, error=FileNotFoundError)
+
+
+def test_a_model_folder_without_a_unet_is_refused(tmp_path: Path, base: Checkpoint):
+    folder = diffusers_folder(tmp_path / "sd", base)
+    shutil.rmtree(folder / "unet")
+    refuses(folder, "sd must hold a folder unet, got scheduler, vae: download that one too.", error=FileNotFoundError)

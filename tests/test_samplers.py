@@ -69,12 +69,12 @@ def test_yoeo_s_timesteps_are_the_authors():
 
 def test_a_seed_gives_the_same_steps_again():
     sigmas, x = lcm_path(3), latent(3).float()
-    one, two, other = (lcm(Choice(2).generators(seed))(model, x, sigmas) for seed in (5, 5, 8))
+    one, two, other = (lcm(Choice(2, seed=seed).generators)(model, x, sigmas) for seed in (5, 5, 8))
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
 def test_callbacks_see_every_step():
     seen = []
     ddim(model, latent(1), path(4).double(), callback=lambda info: seen.append(info["i"]))
-    lcm(Choice(2).generators(0))(model, latent(1).float(), lcm_path(2), callback=lambda info: seen.append(info["i"]))
+    lcm(Choice(2).generators)(model, latent(1).float(), lcm_path(2), callback=lambda info: seen.append(info["i"]))
     assert seen == [0, 1, 2, 3, 0, 1]

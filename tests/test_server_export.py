@@ -180,7 +180,7 @@ def laid_back(fill: Tensor, photo: Path) -> Tensor:
     hole = torch.zeros(1, 1, SIDE, SIDE)
     left, top, right, bottom = HOLE
     hole[..., top : bottom + 1, left : right + 1] = 1
-    generators = Choice().generators(SEED)
+    generators = Choice(seed=SEED).generators
     draw_noise(torch.Size((1, 4, SIDE // 8, SIDE // 8)), generators)  # the sampling's own
     fill = match_grain(fill, view, hole, draw_noise(fill.shape, generators))
     return torch.where(hole > 0, match_colour(fill, view, hole), view)

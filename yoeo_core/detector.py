@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from inpainting_core.shapes import Float
-from inpainting_core.state_dicts import PICKLES, read_json, read_state_dict, write_state_dict
+from inpainting_core.state_dicts import PICKLES, read_json, tell_left_out, write_state_dict
+from inpainting_core.weight_files import read_weights
 from yoeo_core.detectron2_keys import architecture_of, published_names
 from yoeo_core.preprocessing import PUBLISHED, Preprocessing
 
 METADATA = "erase_once_detector"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 # Weights that a network makes itself: tables of the backbone, the loss's class weights, a norm that nothing reads.
 MADE_BY_THE_NETWORK = re.compile(r"relative_position_index$|^criterion\.|\.encoder\.(swin\.)?layernorm\.")
@@ -80,27 +80,28 @@ def load_detector(
     """Read a detector: a Hugging Face folder, our single .safetensors file, or an EntitySeg .pth (Swin-T, Swin-L).
 
     Raises FileNotFoundError for what is not there, and ValueError for a file that is damaged, is no Mask2Former,
-    stands on a backbone other than Swin (HorNet), or does not hold exactly its network's weights.
+    stands on a backbone other than Swin (HorNet), or lacks a weight of its network.  What belongs to no layer is left
+    out of files of others, which is logged, and refused in ours.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"a detector must be a file or a folder that exists, got {path}.")
     if path.is_dir():
-        config, tensors, preprocessing = _read_folder(path)
+        (config, tensors, preprocessing), ours = _read_folder(path), False
     elif path.suffix.lower() in PICKLES:
-        tensors = read_state_dict(path)[0]
+        tensors = read_weights(path)[0]
         config, preprocessing = architecture_of(tensors, path.name), PUBLISHED
-        tensors = published_names(tensors)
+        tensors, ours = published_names(tensors), False
     else:
-        config, tensors, preprocessing = _read_ours(path)
-    return SundryDetector(_network(config, tensors, path.name), preprocessing).to(device, dtype)
+        (config, tensors, preprocessing), ours = _read_ours(path), True
+    return SundryDetector(_network(config, tensors, path.name, ours), preprocessing).to(device, dtype)
 
 
 def write_detector(path: str | Path, detector: SundryDetector, dtype: torch.dtype = torch.float16) -> None:
     """Write our single file: published names, ``dtype`` weights, architecture and preprocessing in the metadata."""
     with TemporaryDirectory() as folder:  # transformers alone knows how its names of today are published
         detector.network.save_pretrained(folder)
-        tensors, _ = read_state_dict(Path(folder) / WEIGHTS[0])
+        tensors, _ = read_weights(Path(folder))
     tensors = {key: value.to(dtype) for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
     described = {"network": detector.network.config.to_diff_dict(), "preprocessing": detector.preprocessing.as_dict()}
     write_state_dict(Path(path), tensors, described, METADATA)
@@ -112,14 +113,13 @@ def _read_folder(folder: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:
     config = read_json(folder / "config.json")
     if config.get("model_type") != "mask2former":
         raise ValueError(f"{folder.name} must hold a mask2former, got a {config.get('model_type')}.")
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), folder / WEIGHTS[0])
     said = folder / "preprocessor_config.json"
     preprocessing = Preprocessing.of_processor(read_json(said)) if said.is_file() else PUBLISHED
-    return config, read_state_dict(weights)[0], preprocessing
+    return config, read_weights(folder)[0], preprocessing
 
 
 def _read_ours(path: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:
-    tensors, metadata = read_state_dict(path)
+    tensors, metadata = read_weights(path)
     if METADATA not in metadata:
         first = next(iter(tensors), "none at all")
         raise ValueError(f"{path.name} must describe a detector in its metadata ({METADATA}), got {first} without.")
@@ -130,8 +130,8 @@ def _read_ours(path: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:
         raise ValueError(f"{path.name} must describe its detector, got {metadata[METADATA][:80]!r}.") from err
 
 
-def _network(config: dict, tensors: dict[str, Tensor], source: str) -> nn.Module:
-    """The ``Mask2FormerForUniversalSegmentation`` with these weights and no other, by published names."""
+def _network(config: dict, tensors: dict[str, Tensor], source: str, ours: bool) -> nn.Module:
+    """The ``Mask2FormerForUniversalSegmentation`` with these weights, by published names; ours hold no other."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
     tensors = {key: value.float() for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
@@ -143,10 +143,15 @@ def _network(config: dict, tensors: dict[str, Tensor], source: str) -> nn.Module
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    for kind in ("missing", "unexpected", "mismatched"):
-        keys = sorted(str(key) for key in report[f"{kind}_keys"] if not MADE_BY_THE_NETWORK.search(str(key)))
-        if keys:
-            raise ValueError(f"{source} must hold exactly its network's weights, got {keys[0]} {kind}.")
+    reported = {
+        kind: sorted(str(key) for key in report[f"{kind}_keys"] if not MADE_BY_THE_NETWORK.search(str(key)))
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    if not ours:
+        tell_left_out(reported.pop("unexpected"), source)
+    for kind, keys in reported.items():
+        for key in keys[:1]:
+            raise ValueError(f"{source} must hold exactly its network's weights, got {key} {kind}.")
     return network
 
 

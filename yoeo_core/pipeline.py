@@ -29,17 +29,17 @@ def erase(
 ) -> Erased:
     """Remove what the mask covers in ``steps`` (1 to 4) consistency steps from pure noise.
 
-    image: RGB in [0, 1], ``[b, 3, h, w]``.  mask: 1 where to erase, any of ComfyUI's shapes.  ``resolution`` is the
-    side in pixels that the model works at, its own by default; ``grow_px`` and ``context`` as in ``erase_holes``; of
-    several ``candidates``, drawn in one batch up to so many ``tries``, the one with the least of what ``judge`` finds
-    is taken (``Choice``).  Raises ValueError for input that does not fit, before anything is sampled.
+    image: RGB in [0, 1], ``[b, 3, h, w]``, or with alpha, which is handed through.  mask: 1 where to erase, any of
+    ComfyUI's shapes.  ``resolution`` is the side in pixels that the model works at, its own by default; ``grow_px`` and
+    ``context`` as in ``erase_holes``; of several ``candidates``, drawn in one batch up to so many ``tries``, the one
+    with the least of what ``judge`` finds is taken (``Choice``).  Raises ValueError for input that does not fit, before
+    anything is sampled.
     """
     sigmas = path(steps)
-    choice = Choice(candidates, judge, tries)
-    generators = choice.generators(seed)
+    choice = Choice(candidates, judge, tries, seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        return fill_hole(engine, view, hole, sigmas, generators)
+        return fill_hole(engine, view, hole, sigmas, choice.generators)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)

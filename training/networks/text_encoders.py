@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inpainting_core.diffusers_folder import read_component, read_text_encoders
+from inpainting_core.diffusers_folder import read_text_encoders
 from inpainting_core.empty_prompt import OPENCLIP, in_clip_names, text_weights
-from inpainting_core.state_dicts import read_state_dict, require_fit
+from inpainting_core.state_dicts import fitting, require_nothing_else, tell_left_out
+from inpainting_core.weight_files import read_weights
 
 VOCABULARY, LENGTH = 49408, 77
 PROJECTION = "text_projection.weight"
-UNREAD = ("embeddings.position_ids", "logit_scale")  # a projection too, where the UNet is not told the pooled text
+UNREAD = ("embeddings.position_ids", "logit_scale")  # which every published one has
 
 Weights = Mapping[str, Tensor]
 
@@ -44,26 +45,26 @@ STOCK_TEXTS = {
 def texts_in(source: Path, ordered_names: tuple[str, ...]) -> list[dict[str, Tensor]]:
     """A checkpoint's text encoders, without their prefixes; none where a file or a diffusers folder holds none.
 
-    ``ordered_names`` as in ``read_state_dict``.
+    ``ordered_names`` as in ``read_weights``.
     """
     if source.is_dir():
         return read_text_encoders(source)
-    return text_weights(read_state_dict(source, ordered_names)[0])
+    return text_weights(read_weights(source, ordered_names)[0])
 
 
 def read_texts(path: Path) -> list[dict[str, Tensor]]:
     """Text encoders from a checkpoint or a diffusers folder, or one from a file or folder of its own."""
-    if path.is_dir():
-        return read_text_encoders(path) or [read_component(path)]
-    tensors, _ = read_state_dict(path)
+    if path.is_dir() and (found := read_text_encoders(path)):
+        return found
+    tensors, _ = read_weights(path)
     return text_weights(tensors) or [tensors]
 
 
 def for_stock(encoders: Sequence[Weights], width: int, source: str) -> dict[str, Tensor]:
     """A family's text encoders as a single file names them, from transformers' or OpenCLIP's names.
 
-    Raises ValueError for another number of them, and with the first weight that is missing, misshapen or one too many
-    for a UNet that reads a text of this width.
+    Raises ValueError for another number of them, and with the first weight that is missing, misshapen or of one
+    layer too many for a UNet that reads a text of this width.
     """
     texts = STOCK_TEXTS[width]
     if len(encoders) != len(texts):
@@ -75,11 +76,14 @@ def for_stock(encoders: Sequence[Weights], width: int, source: str) -> dict[str,
 
 
 def _for_stock(weights: Weights, text: StockText, source: str) -> dict[str, Tensor]:
-    unread = UNREAD if text.projected else (*UNREAD, PROJECTION)
-    named = {key: value for key, value in in_clip_names(weights).items() if key not in unread}
+    named, unread = in_clip_names(weights), (*UNREAD, PROJECTION)
     layers = next((n for n in text.layers if f"encoder.layers.{n - 1}.mlp.fc2.bias" in named), text.layers[0])
     projection = {PROJECTION: (text.width, text.width)} if text.projected else {}
-    require_fit(named, clip_shapes(text.width, layers) | projection, source)
+    shapes = clip_shapes(text.width, layers) | projection
+    # What a text encoder has besides its layers is left out, but one with more of them would be another network.
+    require_nothing_else([key for key in named if key not in shapes and key.startswith("encoder.layers.")], source)
+    tell_left_out([key for key in named if key not in shapes and key not in unread], source)
+    named = fitting(named, shapes, source)
     return {text.prefix + key: value for key, value in (in_openclip_names(named) if text.openclip else named).items()}
 
 
