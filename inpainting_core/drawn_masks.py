@@ -41,6 +41,8 @@ def mask_of(stored: Stored, name: str, lossy: bool) -> np.ndarray:
     value = colours.max(-1)
     full = 255 if stored.full == 65535 and value.max() * 65535 < 255.5 else stored.full  # 8-bit values in 16 bits
     value = (value * np.float32(stored.full / full)).clip(0, 1)
+    if not value.any():
+        return value
     if full > 1 and value.max() <= NOISE:
         return np.zeros_like(value) if lossy else _numbers((value * full).round(), name)
     return _drawn(colours, value, name)

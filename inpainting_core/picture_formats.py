@@ -71,11 +71,12 @@ def fitted(stored: Stored, format: str) -> Stored:
     if as_it_is and not lost:
         return stored
     rgb, alpha = rgb_of(stored), alpha_of(stored)
-    grey = stored.mode in GREY and "L" in MODES.get(format, ("L",))
-    colours = rgb[..., :1] if grey else rgb
+    mode = ("L" if stored.mode in GREY else "RGB") + ("" if alpha is None else "A")
+    if mode not in MODES.get(format, (mode,)):
+        mode = mode.replace("L", "RGB")
+    colours = rgb if mode.startswith("RGB") else rgb[..., :1]
     planes = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
     kind = np.uint8 if stored.depth <= 8 else np.uint16
     samples = (planes * np.iinfo(kind).max).round().astype(kind)
-    mode = ("L" if grey else "RGB") + ("" if alpha is None else "A")
     profile = None if stored.mode in CONVERTED else stored.profile  # what was converted is sRGB now
     return Stored(mode, samples[..., 0] if samples.shape[-1] == 1 else samples, profile=profile)

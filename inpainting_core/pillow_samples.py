@@ -23,7 +23,7 @@ def from_pillow(file: Image.Image, name: str, bits: int = 8) -> Stored:
     elif mode == "RGB":
         key = tuple(clear)
     else:
-        key = (clear * 255 // (2**bits - 1) if mode == "L" else clear,)
+        key = ({"1": int(clear > 0), "L": clear * 255 // (2**bits - 1)}.get(mode, clear),)
     if mode.startswith("I"):  # in this machine's byte order
         mode, samples = "L", samples.astype(np.int32 if mode == "I" else np.uint16)
     return Stored(mode, samples, key=key)
