@@ -31,8 +31,8 @@ def grow_input() -> io.Int.Input:
         default=5,
         min=0,
         max=64,
-        tooltip="Pixels, in a crop of up to 512, by which the mask is widened and over which the seam is blended; in a "
-        "larger crop in proportion.",
+        tooltip="Pixels, in a crop of up to 512 or the model's own size, by which the mask is widened and over which "
+        "the seam is blended; in a larger crop in proportion.",
     )
 
 

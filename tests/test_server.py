@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -262,3 +263,51 @@ def test_a_widget_out_of_range_is_refused_before_anything_runs(server: Server, p
         assert list(raised.value.nodes) == [id_of(prompt, "EraseOnceYOEO")]
 
     drive(server, scenario)
+
+
+def clip(frames: int) -> bytes:
+    """An MP4 of a camera that stands still: a photograph with a logo at its top left, and a dot that walks below."""
+    photo = Image.open(ROOT / "assets" / "pictures" / "wren.jpg").crop((0, 0, 448, 320))
+    ImageDraw.Draw(photo).rectangle((40, 40, 110, 70), fill=(250, 240, 40))
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = photo.width, photo.height, "yuv420p"
+        for number in range(frames):
+            frame = photo.copy()
+            ImageDraw.Draw(frame).ellipse((200 + 20 * number, 260, 230 + 20 * number, 290), fill=(200, 30, 30))
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("method", "model"), [("YOEO", "nano (built in)"), ("EraDiff", "nano EraDiff (built in)")], ids=["YOEO", "EraDiff"]
+)
+def test_a_logo_goes_from_a_video_without_a_flicker(server: Server, method: str, model: str):
+    """Frame after frame gets the same fill, for each draws the noise that it would draw alone."""
+    logo, png = Image.new("L", (448, 320)), io.BytesIO()
+    ImageDraw.Draw(logo).rectangle((36, 36, 114, 74), fill=255)
+    logo.convert("RGB").save(png, "PNG")
+
+    async def scenario(client: Client) -> np.ndarray:
+        video, mask = await client.upload(clip(8), "clip.mp4"), await client.upload(png.getvalue(), "logo.png")
+        erase = {"model": ["load", 0], "vae": ["load", 1], "conditioning": ["load", 2]}
+        erase |= {"image": ["frames", 0], "mask": ["mask", 0], "seed": 1, "grow": 5, "context": 0.5, "resolution": 0}
+        erase |= {"steps": 2} if method == "YOEO" else {"steps": 3, "strength": 1.0, "attention": "rectified"}
+        prompt = {
+            "video": {"class_type": "LoadVideo", "inputs": {"file": video}},
+            "frames": {"class_type": "GetVideoComponents", "inputs": {"video": ["video", 0]}},
+            "mask": {"class_type": "LoadImageMask", "inputs": {"image": mask, "channel": "red"}},
+            "load": {"class_type": "EraseOnceLoadModel", "inputs": {"model": model, "unet": "none"}},
+            "erase": {"class_type": f"EraseOnce{method}", "inputs": erase},
+            "save": {"class_type": "SaveImage", "inputs": {"images": ["erase", 0], "filename_prefix": "frame"}},
+        }
+        frames = [await client.view(image) for image in saved_pictures(await client.run(prompt))]
+        return np.stack([np.asarray(Image.open(io.BytesIO(frame)), dtype=np.float32) for frame in frames])
+
+    frames, hole = drive(server, scenario), np.asarray(logo) > 0
+    assert len(frames) == 8
+    yellow = (frames[..., 0] - frames[..., 2])[:, hole] > 120
+    assert yellow.mean() < 0.02
+    assert np.abs(np.diff(frames, axis=0))[:, hole].mean() < 0.1
