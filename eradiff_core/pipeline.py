@@ -1,5 +1,6 @@
 """Erase with EraDiff: the story of one run."""
 
+import torch
 from torch import Tensor
 
 from eradiff_core.attention import check_mode, rectifier
@@ -9,7 +10,9 @@ from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid
+from inpainting_core.shapes import Float
 from inpainting_core.texture import match_texture
+from inpainting_core.whole import fill_whole
 
 
 def erase(
@@ -39,16 +42,54 @@ def erase(
     check_mode(attention)
     sigmas = path(steps, strength)
     choice = Choice(candidates, judge, tries, seed)
-    each = [generator for generator in choice.generators for _ in range(engine.draws)]
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        original = engine.encode(view)
-        masked = engine.encode(masked_picture(view, hole, engine.under_hole))
-        mask_latent = to_grid(hole, *original.shape[-2:])
-        noise = draw_noise(original.shape, each)
-        inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
-        filled = engine.decode(mean_of_draws(engine.sample(ddim, sigmas, noise, inputs), engine.draws))
+        filled = draw_fill(engine, view, hole, sigmas, attention, choice.generators)
         return match_texture(filled, view, hole, draw_noise(filled.shape, choice.generators), engine.texture)
 
     resolution = resolution or engine.resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
+
+
+def raw(
+    engine: Engine,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    steps: int = 12,
+    strength: float = 1.0,
+    attention: str = "rectified",
+    seed: int = 0,
+    grow_px: float = 0,
+    resolution: int | None = None,
+) -> Erased:
+    """The network's own picture of ``[1, 3 or 4, h, w]``, as papers score it: decoded, nothing laid over it.
+
+    ``resolution`` squeezes the picture to a square, the usual protocol; without one it keeps its size (``fill_whole``).
+    Raises ValueError for input that does not fit.
+    """
+    check_mode(attention)
+    sigmas, generators = path(steps, strength), Choice(seed=seed).generators
+
+    def fill(view: Tensor, hole: Tensor) -> Tensor:
+        return draw_fill(engine, view, hole, sigmas, attention, generators)
+
+    return fill_whole(image, mask, fill, grow_px=grow_px, resolution=resolution)
+
+
+def draw_fill(
+    engine: Engine,
+    view: Float[Tensor, "1 3 h w"],
+    hole: Float[Tensor, "1 1 h w"],
+    sigmas: Float[Tensor, "n"],
+    attention: str,
+    generators: list[torch.Generator],
+) -> Float[Tensor, "m 3 h w"]:
+    """What the network makes of a view and its hole, once for each generator."""
+    original = engine.encode(view)
+    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    mask_latent = to_grid(hole, *original.shape[-2:])
+    each = [generator for generator in generators for _ in range(engine.draws)]
+    inputs = Inputs(original, mask_latent, masked, rectifier(mask_latent, attention))
+    latents = engine.sample(ddim, sigmas, draw_noise(original.shape, each), inputs)
+    return engine.decode(mean_of_draws(latents, engine.draws))

@@ -33,6 +33,7 @@ INSIDE_TRAINING = {
     "networks": {"training.networks"},
     "running": {"training.running", "training.data"},
     "held_out": {"training.held_out", "training.data"},
+    "erasing": {"training.erasing", "training.data"},
 }
 DIFFUSERS = ("inpainting_core/engine.py", "training/", "tests/", "benchmarks/")
 LIGHT = (*CORES, "nodes")  # what a ComfyUI imports when it starts

@@ -7,7 +7,8 @@ import pytest
 from in_comfyui import load_pack, nodes, room
 
 from inpainting_core.built_in import BUILT_IN, NANO, NANO_ERADIFF, NANO_OF
-from training.erase import method, parse_args
+from training.erase import parse_args
+from training.erasing import eraser
 
 ROOT = Path(__file__).resolve().parent.parent
 GRAPHS = {  # the stock nodes of the second pass show a model grey in its hole, as EraDiff's was taught
@@ -35,6 +36,7 @@ def test_load_erase_model_lists_them_first(comfyui: Path):
 @pytest.mark.parametrize("name", NANO_OF)
 def test_nano_is_the_methods_own(name: str, monkeypatch: pytest.MonkeyPatch):
     loaded = []
-    monkeypatch.setattr("training.erase.load_engine", lambda path, *_: loaded.append(path))
-    method(parse_args(["--method", name, "--model", "nano", "--images", "a", "--masks", "b", "--out", "c"]))
+    monkeypatch.setattr(eraser, "load_engine", lambda path, *_: loaded.append(path))
+    where = ["--images", "a", "--masks", "b", "--out", "c"]
+    eraser.load_eraser(parse_args(["--method", name, "--model", "nano", *where]))
     assert loaded == [BUILT_IN[NANO_OF[name]]]

@@ -2,85 +2,90 @@
 
     python -m training.erase --method yoeo --model nano --images photos --masks masks --out erased
     python -m training.erase --method eradiff --model sd2_inpaint.safetensors --device cuda \\
-        --images photos --masks masks --out erased
+        --images photos --masks watermark.png --out erased
     python -m training.erase --method yoeo --model yoeo_unet.bin --base sd15_inpaint.safetensors \\
-        --images photos --masks masks --out erased
+        --images photos --masks masks --out erased --candidates 4 --detector nano
 
-The mask of ``photos/dog.jpg`` is ``masks/dog.png`` or ``masks/dog_mask.png``, white where to erase.
+``photos/a/dog.jpg`` with its mask ``masks/a/dog.png`` or ``masks/a/dog_mask.png``, white where to erase, becomes
+``erased/a/dog.jpg``.  ``erased/erased.csv`` tells what was done.  A run that was stopped goes on where it stopped.
+
+Exit codes: 0 all done; 1 some pictures failed and are named; 2 nothing was tried; 130 interrupted.
 """
 
 import argparse
-from collections.abc import Callable
-from functools import partial
+import sys
+from collections import Counter
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
-from eradiff_core import pipeline as eradiff
-from inpainting_core.built_in import BUILT_IN, NANO_OF
-from inpainting_core.engine import load_engine
-from training.data.pictures import list_pictures, read_rgb, to_tensor
-from yoeo_core import pipeline as yoeo
+from training.erasing.attempt import attempt
+from training.erasing.eraser import load_eraser
+from training.erasing.flags import check, parse_args, settings_of
+from training.erasing.originals import check_out, refuse_originals
+from training.erasing.pairs import Pair, find_pairs, serving_several
+from training.erasing.table import ERASED, FAILED, Table
+
+INTERRUPTED = 130  # as a shell has it
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", choices=["yoeo", "eradiff"], required=True)
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="nano (the method's own), a checkpoint file, a diffusers folder, or a UNet over --base",
-    )
-    parser.add_argument("--base", help="what a UNet alone is laid over")
-    parser.add_argument("--images", required=True, help="folder of pictures")
-    parser.add_argument("--masks", required=True, help="folder of masks, white where to erase")
-    parser.add_argument("--out", required=True, help="folder for the results, NAME.png each")
-    parser.add_argument("--steps", type=int, help="sampling steps; left out: 2 for yoeo, 12 for eradiff")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--grow", type=float, default=5, help="pixels (of a 512 px crop) by which masks are widened")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, ...")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
-    return parser.parse_args(argv)
+def main(args: argparse.Namespace) -> int:
+    """Erase every picture that is not done yet, and return the exit code."""
+    try:
+        # 1. whatever can be wrong before weights are loaded
+        check(args)
+        check_out(args.images, args.masks, args.out)
+        pairs, others = find_pairs(args.images, args.masks, args.out)
+        refuse_originals(pairs)
+        table = Table(args.out, settings_of(args))
+        tell_before(pairs, others, args.masks)
+        # 2. the weights, where there is something to erase
+        work = [pair for pair in pairs if args.again or not table.is_done(pair)]
+        eraser = load_eraser(args) if any(pair.mask for pair in work) else None
+    except (ValueError, OSError, torch.cuda.OutOfMemoryError) as err:
+        say(f"training.erase: {err}")
+        return 2
+    # 3. one picture after another
+    counts, code = Counter({"done before": len(pairs) - len(work)}), 0
+    try:
+        for pair in tqdm(work, unit="picture", disable=not work):
+            row = attempt(pair, table, eraser, args.overwrite)
+            table.write(pair, row)
+            counts[row.status] += 1
+            if row.status != ERASED or "?" in row.says:
+                say(f"{pair.name}: {row.says}")
+        table.ledger.tidy()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except OSError as err:  # no room for a row: there is none for pictures either
+        say(f"training.erase: {table.ledger.path} cannot be written: {err}")
+        code = 1
+    # 4. what was done
+    counts["not tried"] = len(pairs) - counts.total()
+    print(f"{', '.join(f'{n} {what}' for what, n in counts.items() if n)}: see {table.ledger.path}")
+    return code or int(counts[FAILED] > 0)
 
 
-def pairs(images: str | Path, masks: str | Path) -> list[tuple[Path, Path]]:
-    """Every picture with its mask.  Raises FileNotFoundError for the first picture without one."""
-    found = []
-    for path in list_pictures(images):
-        candidates = [Path(masks) / f"{path.stem}{ending}" for ending in (".png", "_mask.png")]
-        mask = next((candidate for candidate in candidates if candidate.exists()), None)
-        if mask is None:
-            raise FileNotFoundError(
-                f"every picture needs a mask, got none for {path.name}: {candidates[0].name} is missing."
-            )
-        found.append((path, mask))
-    return found
+def tell_before(pairs: list[Pair], others: Counter[str], masks: Path) -> None:
+    """What a person should know before hours have passed."""
+    alone = [pair.name for pair in pairs if pair.mask is None]
+    if alone:
+        say(f"{len(alone)} of {len(pairs)} pictures will be left, for not exactly one mask was found: {some(alone)}")
+    for mask, names in serving_several(pairs).items() if masks.is_dir() else ():
+        say(f"{mask} serves {len(names)} pictures: {some(names)}")
+    if others:
+        say(f"not taken for pictures: {', '.join(f'{n} {what}' for what, n in sorted(others.items()))}")
 
 
-def method(args: argparse.Namespace) -> Callable[[Tensor, Tensor], Tensor]:
-    """The chosen eraser as a function of a picture ``[1, 3, h, w]`` and its mask ``[1, 1, h, w]``."""
-    path = BUILT_IN[NANO_OF[args.method]] if args.model == "nano" else args.model
-    engine = load_engine(path, args.base, args.device, getattr(torch, args.dtype))
-    erase = {"yoeo": yoeo.erase, "eradiff": eradiff.erase}[args.method]
-    steps = {"steps": args.steps} if args.steps else {}
-    erase = partial(erase, engine, seed=args.seed, grow_px=args.grow, **steps)
-    return lambda image, mask: erase(image, mask).image
+def some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def main(args: argparse.Namespace) -> None:
-    work = pairs(args.images, args.masks)
-    erase = method(args)
-    Path(args.out).mkdir(parents=True, exist_ok=True)
-    for path, mask_path in tqdm(work):
-        with Image.open(mask_path) as mask:
-            hole = to_tensor(mask.convert("RGB"))[:1]
-        erased = erase(to_tensor(read_rgb(path))[None], hole[None])[0]
-        pixels = (erased * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        Image.fromarray(pixels).save(Path(args.out) / f"{path.stem}.png")
+def say(line: str) -> None:
+    """Above the progress bar, without breaking it."""
+    tqdm.write(line, file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    sys.exit(main(parse_args(about=__doc__)))

@@ -10,6 +10,7 @@ from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid
 from inpainting_core.shapes import Float
 from inpainting_core.texture import match_texture
+from inpainting_core.whole import fill_whole
 from yoeo_core.consistency import lcm, path
 
 
@@ -45,6 +46,29 @@ def erase(
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
 
 
+def raw(
+    engine: Engine,
+    image: Tensor,
+    mask: Tensor,
+    *,
+    steps: int = 2,
+    seed: int = 0,
+    grow_px: float = 0,
+    resolution: int | None = None,
+) -> Erased:
+    """The network's own picture of ``[1, 3 or 4, h, w]``, as YOEO's authors score it: decoded, nothing laid over it.
+
+    They squeeze a picture to the nearest of their shapes of about 512 x 512; ``resolution`` squeezes it to a square,
+    and without one it keeps its size (``fill_whole``).  Raises ValueError for input that does not fit.
+    """
+    sigmas, generators = path(steps), Choice(seed=seed).generators
+
+    def fill(view: Tensor, hole: Tensor) -> Tensor:
+        return draw_fill(engine, view, hole, sigmas, generators)
+
+    return fill_whole(image, mask, fill, grow_px=grow_px, resolution=resolution)
+
+
 def fill_hole(
     engine: Engine,
     view: Float[Tensor, "1 3 h w"],
@@ -53,11 +77,22 @@ def fill_hole(
     generators: list[torch.Generator],
 ) -> Float[Tensor, "m 3 h w"]:
     """A crop with its hole filled, once for each generator, with the grain or the texture around it."""
+    filled = draw_fill(engine, view, hole, sigmas, generators)
+    return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+
+
+def draw_fill(
+    engine: Engine,
+    view: Float[Tensor, "1 3 h w"],
+    hole: Float[Tensor, "1 1 h w"],
+    sigmas: Float[Tensor, "n"],
+    generators: list[torch.Generator],
+) -> Float[Tensor, "m 3 h w"]:
+    """What the network makes of a view and its hole, once for each generator."""
     masked = engine.encode(masked_picture(view, hole, engine.under_hole))
     each = [generator for generator in generators for _ in range(engine.draws)]
     latents = from_noise(engine, masked, to_grid(hole, *masked.shape[-2:]), sigmas, each)
-    filled = engine.decode(mean_of_draws(latents, engine.draws))
-    return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
+    return engine.decode(mean_of_draws(latents, engine.draws))
 
 
 def from_noise(

@@ -1,4 +1,4 @@
-"""What became of each picture of a folder: a csv (picture, status, reason) that a killed run continues."""
+"""What became of each picture of a folder: a csv, one row a picture, that a killed run continues."""
 
 import csv
 import io
@@ -7,39 +7,46 @@ from pathlib import Path
 COLUMNS = ("picture", "status", "reason")
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # file names may be any bytes
 
-Rows = dict[str, tuple[str, str]]  # picture -> (status, reason)
+Rows = dict[str, tuple[str, ...]]  # picture -> what stands in the other columns
 
 
 class Ledger:
     """One row a picture, in the file as soon as it is added.  A row that a killed run left half-written is dropped.
 
+    ``columns`` are the table's, the picture first; a picture's later row takes the place of its earlier one.
     Raises ValueError for a file with other columns.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.rows = read_rows(self.path)
+    def __init__(self, path: str | Path, columns: tuple[str, ...] = COLUMNS):
+        self.path, self.columns = Path(path), columns
+        self.rows = read_rows(self.path, columns)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.tidy()
+
+    def add(self, picture: str, *row: str) -> None:
+        """A picture's row; what is not given, at its end, stays empty."""
+        row += ("",) * (len(self.columns) - 1 - len(row))
+        self.rows[picture] = row
+        with open(self.path, "a", **TEXT) as file:
+            file.write(as_line((picture, *row)))
+
+    def tidy(self) -> None:
+        """Write the file anew with one row a picture."""
         scratch = self.path.with_suffix(".tmp")
-        lines = [as_line(COLUMNS), *(as_line((picture, *row)) for picture, row in self.rows.items())]
+        lines = [as_line(self.columns), *(as_line((picture, *row)) for picture, row in self.rows.items())]
         scratch.write_text("".join(lines), **TEXT)
         scratch.replace(self.path)
 
-    def add(self, picture: str, status: str, reason: str = "") -> None:
-        self.rows[picture] = (status, reason)
-        with open(self.path, "a", **TEXT) as file:
-            file.write(as_line((picture, status, reason)))
 
-
-def read_rows(path: str | Path) -> Rows:
+def read_rows(path: str | Path, columns: tuple[str, ...] = COLUMNS) -> Rows:
     """The whole rows of a ledger's file; none where there is no file yet."""
     if not Path(path).exists():
         return {}
     with open(path, **TEXT) as file:
         rows = list(csv.reader(file.read().split("\n")[:-1]))
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise ValueError(f"a list of pictures must have the columns {', '.join(COLUMNS)}, got {path} without.")
-    return {picture: (status, reason) for picture, status, reason in rows[1:]}
+    if not rows or tuple(rows[0]) != columns:
+        raise ValueError(f"a list of pictures must have the columns {', '.join(columns)}, got {path} without.")
+    return {picture: tuple(row) for picture, *row in rows[1:]}
 
 
 def as_line(values: tuple[str, ...]) -> str:

@@ -1,0 +1,112 @@
+"""A network's own picture: the literal steps of each method on the whole picture, and nothing else."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from eradiff_core import pipeline as eradiff
+from eradiff_core.attention import rectifier
+from eradiff_core.sampler import ddim
+from eradiff_core.sampler import path as eradiff_path
+from inpainting_core.built_in import BUILT_IN, NANO_OF
+from inpainting_core.engine import DiffusersEngine, Inputs, load_engine
+from inpainting_core.latents import masked_picture
+from inpainting_core.whole import fill_whole, whole_picture
+from yoeo_core import pipeline as yoeo
+from yoeo_core.consistency import lcm
+from yoeo_core.consistency import path as yoeo_path
+
+load = cache(lambda method: load_engine(BUILT_IN[NANO_OF[method]]))
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture whose sides are on no grid, and the hole in it."""
+    image = torch.rand(1, 3, 12, 15, generator=torch.Generator().manual_seed(0))
+    image = F.interpolate(image, (72, 90), mode="bicubic").clamp(0, 1)
+    mask = torch.zeros(1, 1, 72, 90)
+    mask[..., 20:45, 30:70] = 1
+    return image, mask
+
+
+def literal(method: str, engine: DiffusersEngine, view: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+    """Encode, sample, decode: the papers' inference, with as many draws as the engine's model asks for."""
+    start = engine.encode(view) if method == "eradiff" else torch.zeros(1, 4, view.shape[-2] // 8, view.shape[-1] // 8)
+    small = F.max_pool2d(hole, 8)
+    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    generator = torch.Generator().manual_seed(3)
+    each = [generator] * engine.draws
+    noise = torch.cat([torch.randn(start.shape, generator=generator) for _ in each])
+    if method == "yoeo":
+        latents = engine.sample(lcm(each), yoeo_path(1), noise, Inputs(start, small, masked))
+    else:
+        attention = rectifier(small, "rectified")
+        latents = engine.sample(ddim, eradiff_path(2), noise, Inputs(start, small, masked, attention))
+    return engine.decode(latents.mean(0, keepdim=True))
+
+
+def raw(method: str, *case: torch.Tensor, **more) -> torch.Tensor:
+    pipeline, steps = (yoeo, 1) if method == "yoeo" else (eradiff, 2)
+    erased = pipeline.raw(load(method), *case, steps=steps, seed=3, **more)
+    assert (erased.changed == 1).all() and len(erased.crops) == 1
+    return erased.image
+
+
+@pytest.mark.parametrize("method", ["yoeo", "eradiff"])
+def test_a_whole_picture_is_reflected_to_the_grid_and_cut(method: str, case: tuple):
+    view, hole = (F.pad(part, (0, 38, 0, 56), mode="reflect") for part in case)
+    expected = literal(method, load(method), view, hole)[..., :72, :90]
+    assert torch.allclose(raw(method, *case), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["yoeo", "eradiff"])
+def test_squeezed_it_is_a_square_for_the_network_and_comes_back_at_its_size(method: str, case: tuple):
+    view = F.interpolate(case[0], (128, 128), mode="bicubic", antialias=True).clamp(0, 1)
+    hole = F.adaptive_max_pool2d(case[1], (128, 128))
+    answer = literal(method, load(method), view, hole)
+    expected = F.interpolate(answer, (72, 90), mode="bicubic", antialias=True).clamp(0, 1)
+    assert torch.allclose(raw(method, *case, resolution=128), expected, atol=1e-6)
+
+
+def test_the_mask_is_grown_only_if_asked(case: tuple):
+    holes = []
+
+    def fill(view: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        holes.append(hole[..., :72, :90])
+        return view
+
+    fill_whole(*case, fill)
+    fill_whole(*case, fill, grow_px=5)
+    assert torch.equal(holes[0], case[1])
+    assert holes[1][..., 15:50, 25:75].sum() == holes[1].sum() > holes[0].sum()
+
+
+def test_alpha_is_handed_through_and_hidden_colours_are_not_seen(case: tuple):
+    image, mask = case
+    alpha = torch.ones(1, 1, 72, 90)
+    alpha[..., :, 80:] = 0
+    seen = []
+
+    def fill(view: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+        seen.append(view)
+        return view
+
+    dark, bright = (torch.cat([torch.where(alpha > 0, image, colour), alpha], 1) for colour in (0.0, 1.0))
+    erased = [fill_whole(picture, mask, fill).image for picture in (dark, bright)]
+    assert torch.equal(*seen) and all(torch.equal(one[:, 3:], alpha) for one in erased)
+
+
+def test_an_empty_mask_gives_the_picture_back_and_a_full_one_is_refused(case: tuple):
+    image, mask = case
+    erased = fill_whole(image, 0.4 * mask, lambda view, hole: pytest.fail("nothing to fill"))
+    assert torch.equal(erased.image, image) and not erased.crops and not erased.changed.any()
+    with pytest.raises(ValueError, match="mask must leave some of the picture to look at"):
+        fill_whole(image, torch.ones_like(mask), lambda view, hole: view)
+
+
+def test_a_resolution_lies_on_the_grid():
+    assert (whole_picture((1, 129)).work_height, whole_picture((1, 129)).work_width) == (64, 192)
+    with pytest.raises(ValueError, match="resolution must be a multiple of 64 px, got 100"):
+        whole_picture((64, 64), 100)
