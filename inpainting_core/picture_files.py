@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from inpainting_core.drawn_masks import mask_of
-from inpainting_core.picture_formats import check_holds, fitted, format_of
+from inpainting_core.membrane import spread
+from inpainting_core.picture_endings import format_of
+from inpainting_core.picture_formats import check_holds, fitted
 from inpainting_core.picture_reading import Content, read_content
 from inpainting_core.picture_writing import encoded
 from inpainting_core.shapes import Float
@@ -40,6 +42,12 @@ def read_picture(path: str | Path) -> Picture:
     """
     content = read_content(Path(path))
     return Picture(_image(content.stored), content)
+
+
+def visible_rgb(picture: Picture) -> Float[Tensor, "1 3 h w"]:
+    """A picture for what knows no transparency: under clear pixels the colours around them go on, not those hidden."""
+    rgb, shown = picture.image[:, :3], (picture.image[:, 3:] > 0).float()
+    return spread(rgb, shown) if picture.image.shape[1] == 4 else rgb
 
 
 def read_mask(path: str | Path) -> Float[Tensor, "1 1 h w"]:

@@ -14,7 +14,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from inpainting_core import tiff_tags
 from inpainting_core.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
-from inpainting_core.picture_formats import READ, Unfit
+from inpainting_core.picture_endings import Unfit
+from inpainting_core.picture_formats import READ
 from inpainting_core.picture_metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
 from inpainting_core.pillow_samples import from_pillow
 from inpainting_core.png_chunks import carried_chunks, chunks_of, read_deep_png

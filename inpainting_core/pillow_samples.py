@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from inpainting_core.palettes import OPAQUE, SLOTS
-from inpainting_core.picture_formats import Unfit
+from inpainting_core.picture_endings import Unfit
 from inpainting_core.stored_samples import Stored
 
 
