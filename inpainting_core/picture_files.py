@@ -17,7 +17,7 @@ from inpainting_core.membrane import spread
 from inpainting_core.picture_endings import format_of
 from inpainting_core.picture_formats import check_holds, fitted
 from inpainting_core.picture_reading import Content, read_content
-from inpainting_core.picture_writing import encoded
+from inpainting_core.picture_writing import check_says, encoded
 from inpainting_core.shapes import Float
 from inpainting_core.stored_samples import Stored, alpha_of, lay_in, rgb_of
 
@@ -70,6 +70,7 @@ def check_target(path: str | Path, like: Picture) -> None:
     path = Path(path)
     format = format_of(path)
     check_holds(path.name, format, like.content.stored, own=format == like.content.format)
+    check_says(path.name, format, like.content.metadata)
 
 
 def write_picture(

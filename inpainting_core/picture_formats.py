@@ -54,5 +54,7 @@ def fitted(stored: Stored, format: str) -> Stored:
     planes = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
     kind = np.uint8 if stored.depth <= 8 else np.uint16
     samples = (planes * np.iinfo(kind).max).round().astype(kind)
-    profile = None if stored.mode in CONVERTED else stored.profile  # what was converted is sRGB now
+    profile = stored.profile  # of grey or of inks, it says nothing of RGB
+    if stored.mode in CONVERTED or (profile and profile[16:20] != {"L": b"GRAY", "R": b"RGB "}[mode[0]]):
+        profile = None
     return Stored(mode, samples[..., 0] if samples.shape[-1] == 1 else samples, profile=profile)
