@@ -61,9 +61,8 @@ def main(args: argparse.Namespace) -> None:
     if args.specks:
         print(measure(args.height, args.width, args.specks))
         return
-    print(
-        "| specks | planning, s | ratio | all but the network, s | ratio | memory, pictures |\n|---|---|---|---|---|---|"
-    )
+    print("| specks | planning, s | ratio | all but the network, s | ratio | memory, pictures |")
+    print("|---|---|---|---|---|---|")
     first = None
     for specks in SPECKS:
         command = [sys.executable, "-m", "benchmarks.large_pictures", "--specks", str(specks)]

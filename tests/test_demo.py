@@ -7,8 +7,10 @@ from subprocess import run
 
 import numpy as np
 import pytest
+from checkpoint_files import diffusers_folder
 from PIL import Image, ImageCms, ImageOps
 from scipy import ndimage
+from tiny import tiny_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "assets" / "pictures"
@@ -102,3 +104,11 @@ def test_demo_says_what_is_wrong_before_anything_starts(comfyui: Path, arguments
     assert ended.returncode != 0
     assert sentence in ended.stderr
     assert "Starting" not in ended.stdout
+
+
+def test_demo_finds_a_diffusers_folder_by_its_path(comfyui: Path, tmp_path: Path):
+    """As it lies on somebody's disk: no model_index.json, and here no text encoder, which is told after it was read."""
+    folder = diffusers_folder(tmp_path / "my inpainting model", tiny_checkpoint())
+    ended = demo(comfyui, "--model", folder, "--out", tmp_path / "out.png")
+    assert ended.returncode == 1 and "my inpainting model has neither" in ended.stderr, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

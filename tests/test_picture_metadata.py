@@ -11,7 +11,7 @@ from picture_kinds import with_chunk
 from PIL import Image, ImageCms, PngImagePlugin
 
 from inpainting_core.picture_files import read_picture, write_picture
-from inpainting_core.picture_metadata import upright_exif, without_thumbnails
+from inpainting_core.pictures.metadata import upright_exif, without_thumbnails
 
 ORIENTATION, MAKE, EXIF, GPS, WIDTH, HEIGHT, NOTE = 0x0112, 0x010F, 0x8769, 0x8825, 0xA002, 0xA003, 0x927C
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

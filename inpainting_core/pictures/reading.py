@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from inpainting_core import tiff_tags
-from inpainting_core.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
-from inpainting_core.picture_endings import Unfit
-from inpainting_core.picture_formats import READ
-from inpainting_core.picture_metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
-from inpainting_core.pillow_samples import from_pillow
-from inpainting_core.png_chunks import carried_chunks, chunks_of, read_deep_png
-from inpainting_core.stored_samples import Stored
+from inpainting_core.pictures import tiff_tags
+from inpainting_core.pictures.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.formats import READ
+from inpainting_core.pictures.metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
+from inpainting_core.pictures.pillow_samples import from_pillow
+from inpainting_core.pictures.png_chunks import carried_chunks, chunks_of, read_deep_png
+from inpainting_core.pictures.stored_samples import Stored
 
 # what Pillow, imagecodecs and tifffile were seen to raise for a damaged file
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError)

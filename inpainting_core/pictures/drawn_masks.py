@@ -14,7 +14,7 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
-from inpainting_core.stored_samples import GREY, Stored, alpha_of, rgb_of
+from inpainting_core.pictures.stored_samples import GREY, Stored, alpha_of, rgb_of
 
 NOISE = 1 / 16  # of the brightest: JPEG's around an edge. Of full scale: the highest number that is no brightness
 OFF = 1 / 4  # of the brightest: how far a pixel may be from the one colour; blurred colour edges in a JPEG are

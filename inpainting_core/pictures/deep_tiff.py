@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from inpainting_core.optional_codecs import tiff_library
-from inpainting_core.picture_endings import Unfit
-from inpainting_core.stored_samples import ALPHA_LAST, GREY, Stored
-from inpainting_core.tiff_tags import Tags, numbers
+from inpainting_core.pictures.codecs import tiff_library
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.stored_samples import ALPHA_LAST, GREY, Stored
+from inpainting_core.pictures.tiff_tags import Tags, numbers
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, EXTRA, KIND = 256, 257, 258, 259, 262, 277, 338, 339
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5

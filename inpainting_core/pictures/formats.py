@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import features
 
-from inpainting_core.optional_codecs import codecs, tiff_library
-from inpainting_core.picture_endings import FORMATS, Unfit
-from inpainting_core.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
+from inpainting_core.pictures.codecs import codecs, tiff_library
+from inpainting_core.pictures.endings import FORMATS, Unfit
+from inpainting_core.pictures.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
 
 READ = tuple(dict.fromkeys(FORMATS.values()))
 MODES = {  # what a format holds as it is; anything else is written there as grey, RGB or RGBA

@@ -21,13 +21,13 @@ from io import BytesIO
 
 import numpy as np
 
-from inpainting_core.deep_tiff import deep_tiff
-from inpainting_core.picture_endings import Unfit
-from inpainting_core.picture_metadata import EXIF_HEAD, Metadata
-from inpainting_core.pillow_samples import to_pillow
-from inpainting_core.png_chunks import deep_png, png_info
-from inpainting_core.stored_samples import Stored
-from inpainting_core.tiff_tags import exif_of, tags_for, with_tags
+from inpainting_core.pictures.deep_tiff import deep_tiff
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.metadata import EXIF_HEAD, Metadata
+from inpainting_core.pictures.pillow_samples import to_pillow
+from inpainting_core.pictures.png_chunks import deep_png, png_info
+from inpainting_core.pictures.stored_samples import Stored
+from inpainting_core.pictures.tiff_tags import exif_of, tags_for, with_tags
 
 # Neither optimized nor progressive: Pillow's buffer for those is too small for noise at this quality, and it raises.
 JPEG = {"quality": 100, "subsampling": "4:4:4"}
