@@ -2,8 +2,10 @@
 
 import re
 import sys
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -62,5 +64,15 @@ def test_a_mask_goes_into_the_alpha_and_must_fit(tmp_path: Path):
     Image.new("L", (4, 6), 255).save(tmp_path / "other.png")
     (tmp_path / "both.png").write_bytes(with_mask(tmp_path / "photo.png", tmp_path / "mask.png"))
     assert Image.open(tmp_path / "both.png").getpixel((0, 0)) == (0, 0, 255, 0)
-    with pytest.raises(ValueError, match=re.escape("expected (6, 4), got (4, 6).")):
+    with pytest.raises(ValueError, match="other.png must have its picture's size, 6 x 4 pixels, got 4 x 6."):
         with_mask(tmp_path / "photo.png", tmp_path / "other.png")
+
+
+def test_hidden_colours_are_not_sent(tmp_path: Path):
+    """A server sees no transparency: what lies under it would run into the fill."""
+    planes = np.zeros((16, 16, 4), np.uint8)
+    planes[:, :12] = (200, 100, 50, 255)
+    Image.fromarray(planes).save(tmp_path / "photo.png")
+    Image.new("L", (16, 16)).save(tmp_path / "mask.png")
+    sent = np.asarray(Image.open(BytesIO(with_mask(tmp_path / "photo.png", tmp_path / "mask.png"))))
+    assert (abs(sent[..., :3].astype(int) - (200, 100, 50)) <= 1).all() and (sent[..., 3] == 255).all()
