@@ -33,8 +33,11 @@ class Width(int):
     __rmul__ = __mul__
 
 
-def build_model(checkpoint: Checkpoint) -> ModelPatcher:
-    """The checkpoint's UNet as a MODEL that carries its configuration, placed and cast as ComfyUI does it."""
+def build_model(checkpoint: Checkpoint, disable_dynamic: bool = False) -> ModelPatcher:
+    """The checkpoint's UNet as a MODEL that carries its configuration, placed and cast as ComfyUI does it.
+
+    ``disable_dynamic`` keeps it out of newer ComfyUIs' dynamic memory management.
+    """
     keys = unet_keys(checkpoint.config.unet)
     weights = {keys[name]: weight for name, weight in checkpoint.unet.items()}
     device = model_management.get_torch_device()
@@ -52,7 +55,7 @@ def build_model(checkpoint: Checkpoint) -> ModelPatcher:
     model.set_inpaint()
     model.load_model_weights(weights)
     # dynamic memory management, newer than 0.3.75, swaps this class for its own when it starts
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = ModelPatcher if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
     loaded = patcher(model, load_device=device, offload_device=offload)
     loaded.set_attachments(CONFIG, checkpoint.config)
     return loaded
