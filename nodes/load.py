@@ -70,7 +70,7 @@ class EraseOnceLoadModel(io.ComfyNode):
 def load(model: str, unet: str, disable_dynamic: bool = False) -> tuple[ModelPatcher, VAE, Prompt]:
     """The model, autoencoder and empty prompt of what the node's two lists name.
 
-    ComfyUI from 0.28 on calls it again for a second copy of the model: torch.compile, hooks and other GPUs need one.
+    Newer ComfyUIs call it again for a second copy of the model: torch.compile, hooks and other GPUs need one.
     """
     loaded = read_checkpoint(model_path(model))
     if unet != NONE:

@@ -54,6 +54,8 @@ def build_model(checkpoint: Checkpoint, disable_dynamic: bool = False) -> ModelP
     model = family(described, MODEL_TYPES[checkpoint.config.prediction]).to(offload)
     model.set_inpaint()
     model.load_model_weights(weights)
+    # under dynamic memory management a layer keeps the dtype its weight came in, and a copy made without it never casts
+    model.diffusion_model.to(dtype)
     # dynamic memory management, newer than 0.3.75, swaps this class for its own when it starts
     patcher = ModelPatcher if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
     loaded = patcher(model, load_device=device, offload_device=offload)

@@ -1,7 +1,9 @@
-"""Load Erase Model under the dynamic memory management of ComfyUIs from 0.28 on, which is on only beside a GPU.
+"""Load Erase Model under the dynamic memory management of newer ComfyUIs, which is on only beside a GPU.
 
 What it asks of a loader is asked here of ours, on any ComfyUI.
 """
+
+import importlib.util
 
 import pytest
 import torch
@@ -45,3 +47,12 @@ def test_comfyuis_own_clone_makes_the_second_copy():
         pytest.skip("this ComfyUI makes no second copies")
     again = model.clone(force_deepcopy=True)
     assert again.model is not model.model
+
+
+def test_every_weight_has_the_models_dtype_whatever_the_file_has(monkeypatch):
+    """The nano's file is of half precision, and a CPU works in single."""
+    if importlib.util.find_spec("comfy.memory_management") is None:
+        pytest.skip("this ComfyUI does not manage memory dynamically")
+    monkeypatch.setattr(comfy("comfy.memory_management"), "aimdo_enabled", True)
+    network = load_nano()[0].model
+    assert {weight.dtype for weight in network.diffusion_model.parameters()} == {network.get_dtype()}
