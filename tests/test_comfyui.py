@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflows.client import with_mask
 from workflows.comfyui import lay_out, requirements, serving
-from workflows.environment import fill
+from workflows.environment import FROM_PINS, PINS, fill
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +34,14 @@ def test_requirements_leave_out_the_named_packages(tmp_path: Path):
     (tmp_path / "requirements.txt").write_text("\n".join(lines))
     kept = requirements(tmp_path, without=("torch", "torchvision", "torchaudio"))
     assert kept == ["torchsde", "pydantic~=2.0"]
+
+
+def test_all_that_comfyui_lists_is_installed(tmp_path: Path):
+    """torchaudio too: the pack never uses it, and ComfyUI 0.28 does not start without it."""
+    listed = ["torch", "torchsde", "torchvision", "torchaudio", "comfy-kitchen==0.2.31"]
+    (tmp_path / "requirements.txt").write_text("\n".join(listed))
+    installed = [*(ROOT / PINS).read_text().splitlines(), *requirements(tmp_path, without=FROM_PINS)]
+    assert all(any(line == name or line.startswith(f"{name}==") for line in installed) for name in listed)
 
 
 def test_a_server_that_ends_is_reported_with_its_last_words(tmp_path: Path):
