@@ -62,15 +62,15 @@ def _arranged(mask: Tensor, frames: int) -> Float[Tensor, "b n h w"]:
         if len(mask) == frames:
             return mask
         raise ValueError(
-            f"mask must come once or once a picture ({frames}), got {len(mask)} times {mask.shape[1]}. "
-            "Give one, or as many."
+            f"mask must come once or once per picture ({frames}), got {len(mask)} times {mask.shape[1]}. "
+            "Give one, or one per picture."
         )
     masks = mask.reshape(-1, *mask.shape[-2:])
     if frames == 1:
         return masks[None]
     if len(masks) not in (1, frames):
         raise ValueError(
-            f"mask must come once or once a picture ({frames}), got {len(masks)} masks. Give one, or as many."
+            f"mask must come once or once per picture ({frames}), got {len(masks)} masks. Give one, or one per picture."
         )
     return masks[:, None]
 
@@ -79,9 +79,9 @@ def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) ->
     """A mask may be smaller or larger than its picture, but not of another shape (up to rounding by a pixel)."""
     if abs(mask_height * width - mask_width * height) > max(height, width, mask_height, mask_width):
         raise ValueError(
-            f"mask must have the picture's size or at least its aspect: "
+            f"mask must have the picture's size or aspect ratio: "
             f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}. "
-            f"Make it from this picture."
+            f"Make the mask from this picture."
         )
 
 

@@ -31,28 +31,28 @@ class EraseOnceLoadModel(io.ComfyNode):
         return schema(
             node_id="EraseOnceLoadModel",
             display_name="Load Erase Model",
-            description="Loads an inpainting model to erase with, and the empty prompt it runs on.",
+            description="Loads an inpainting model to erase with, and the empty prompt it needs.",
             search_aliases=["erase model loader", "object removal", "inpaint model", "YOEO", "EraDiff"],
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=model_names(),
                     default=NANO,
-                    tooltip="A small built-in model, a file in models/checkpoints or a folder in models/diffusers.",
+                    tooltip="A small built-in model, or a file in models/checkpoints or a folder in models/diffusers.",
                 ),
                 io.Combo.Input(
                     "unet",
                     options=unet_names(),
                     default=NONE,
-                    tooltip="A UNet to lay over the model's own, as YOEO's authors publish theirs; "
+                    tooltip="A UNet to use instead of the model's own, such as the one YOEO's authors publish: "
                     "a file in models/diffusion_models or models/inpaint.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="The inpainting UNet; it carries its own settings."),
-                io.Vae.Output(display_name="vae", tooltip="The autoencoder that belongs to it."),
+                io.Model.Output(display_name="model", tooltip="The inpainting UNet, with its settings."),
+                io.Vae.Output(display_name="vae", tooltip="The autoencoder that belongs to the model."),
                 io.Conditioning.Output(
-                    display_name="conditioning", tooltip="The empty prompt: erasing needs no words."
+                    display_name="conditioning", tooltip="The empty prompt; erasing needs no words."
                 ),
             ],
         )

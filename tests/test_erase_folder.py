@@ -65,7 +65,7 @@ def test_bad_pairs_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.
     assert run(tmp_path) == 1
     said = capsys.readouterr()
     assert "1 of 6 pictures will be left, for not exactly one mask was found: 3.png" in said.err
-    assert "2.png: mask must have the picture's size or at least its aspect" in said.err
+    assert "2.png: mask must have the picture's size or aspect ratio" in said.err
     assert f"3.png: it has no mask: {tmp_path}/masks/3.* is missing." in said.err
     assert "4.jpg: 4.jpg must be a whole picture file" in said.err
     assert "5.png: mask must leave some of the picture to look at" in said.err

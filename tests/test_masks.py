@@ -52,7 +52,7 @@ def test_masks_are_told_apart_by_picture_and_object(shape, frames, columns):
 
 
 def test_as_many_masks_as_fit_no_picture_are_refused():
-    with pytest.raises(ValueError, match=re.escape("mask must come once or once a picture (2), got 3 masks.")):
+    with pytest.raises(ValueError, match=re.escape("mask must come once or once per picture (2), got 3 masks.")):
         as_mask(torch.ones(3, 8, 8), 8, 8, frames=2)
 
 
@@ -65,7 +65,7 @@ def test_half_is_hole_and_jpeg_grey_is_not():
     [
         (torch.ones(8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [8]."),
         (torch.ones(0, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [0, 8, 8]."),
-        (torch.ones(2, 3, 8, 8), "mask must come once or once a picture (1), got 2 times 3."),
+        (torch.ones(2, 3, 8, 8), "mask must come once or once per picture (1), got 2 times 3."),
         (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
         (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
         (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),
