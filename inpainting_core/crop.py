@@ -122,7 +122,11 @@ def stitch_into(
 
 
 def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c {crop.height} {crop.width}"]:
-    """The crop at the picture's own size, reflected beyond its border."""
+    """The crop at the picture's own size, reflected beyond its border; within it, a view of the picture."""
+    height, width = picture.shape[-2:]
+    bottom, right = crop.top + crop.height, crop.left + crop.width
+    if 0 <= crop.top and bottom <= height and 0 <= crop.left and right <= width:
+        return picture[..., crop.top : bottom, crop.left : right]
     rows = _reflected(crop.top, crop.height, picture.shape[-2]).to(picture.device)
     columns = _reflected(crop.left, crop.width, picture.shape[-1]).to(picture.device)
     return picture.index_select(-2, rows).index_select(-1, columns)

@@ -102,6 +102,12 @@ def grow(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1
     return (distance_to_hole(mask) <= radius_px).to(mask)
 
 
+def dilate(mask: Float[Tensor, "b 1 h w"], px: int) -> Float[Tensor, "b 1 h w"]:
+    """Every pixel with hole within ``px`` rows and columns: a square's reach, row by row and then column by column."""
+    tall = F.max_pool2d(mask, (2 * px + 1, 1), stride=1, padding=(px, 0))
+    return F.max_pool2d(tall, (1, 2 * px + 1), stride=1, padding=(0, px))
+
+
 def feather(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1 h w"]:
     """Blending weights: 1 in the hole, falling towards 0 across the ring that ``grow`` adds, exactly 0 beyond it."""
     distance = distance_to_hole(mask)

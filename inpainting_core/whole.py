@@ -32,7 +32,7 @@ def fill_whole(
     hole = as_mask(mask, *image.shape[-2:]).to(image)
     told = {"highest": float(mask.max()), "share": float(hole.mean())}
     if not hole.any():
-        return Erased(image, torch.zeros_like(hole), (), image, (), (), **told)
+        return Erased(image, torch.zeros_like(hole), (), image, (), (), 0, **told)
     grown = grow(hole, ring_px(crop, grow_px))
     if bool(grown.all()):
         raise ValueError(
@@ -41,7 +41,7 @@ def fill_whole(
     filled = fill(crop_visible(image[:, :3], image[:, 3:], crop), crop_mask(grown, crop))
     everywhere = torch.ones_like(hole)
     picture = with_alpha_of(image, stitch(image[:, :3], filled, crop, everywhere))
-    return Erased(picture, everywhere, (crop,), picture, (1,), (0.0,), **told)
+    return Erased(picture, everywhere, (crop,), picture, (1,), (0.0,), 1, **told)
 
 
 def whole_picture(size: tuple[int, int], resolution: int | None = None) -> Crop:

@@ -6,7 +6,17 @@ import pytest
 import torch
 from references import grow_by_loop
 
-from inpainting_core.masks import as_mask, as_objects, bounding_boxes, components, feather, grow, to_grid, to_tokens
+from inpainting_core.masks import (
+    as_mask,
+    as_objects,
+    bounding_boxes,
+    components,
+    dilate,
+    feather,
+    grow,
+    to_grid,
+    to_tokens,
+)
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (1, 1, 20, 30), (3, 20, 30), (3, 1, 20, 30)])
@@ -87,6 +97,12 @@ def test_comfyuis_small_black_mask_fits_every_picture():
 def test_grow_is_euclidean(radius):
     mask = (torch.rand(14, 17, generator=torch.Generator().manual_seed(1)) > 0.96).float()
     assert torch.equal(grow(mask[None, None], radius)[0, 0], grow_by_loop(mask, radius))
+
+
+@pytest.mark.parametrize("px", [0, 1, 8, 24])
+def test_dilate_reaches_as_a_square_does(px):
+    mask = (torch.rand(2, 1, 40, 33, generator=torch.Generator().manual_seed(2)) > 0.99).float()
+    assert torch.equal(dilate(mask, px), torch.nn.functional.max_pool2d(mask, 2 * px + 1, 1, px))
 
 
 def test_feather_is_one_in_the_hole_falls_outwards_and_ends_with_the_ring():
