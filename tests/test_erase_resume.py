@@ -121,9 +121,7 @@ def test_a_table_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.
 def start(folder: Path, results: int, *more: str) -> subprocess.Popen:
     """A run in a process of its own that has written at least so many results."""
     command = [sys.executable, "-m", "training.erase", *flags(folder, *more)]
-    heard = partial(
-        signal.signal, signal.SIGINT, signal.SIG_DFL
-    )  # a background job is born deaf to it
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job is born deaf to it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes)
     deadline = time.monotonic() + 120

@@ -8,6 +8,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from markdown_it import MarkdownIt
 from test_arrows import LIGHT
 
 from workflows.comfyui import Server
@@ -141,6 +142,14 @@ def test_a_page_quotes_what_the_code_says(node: str, language: str):
 def test_a_page_names_our_nodes_as_its_language_does(node: str, language: str):
     prose = re.sub("`[^`]*`", "", page(node, language))  # the code's own sentences name them in English
     assert language == "en" or [title for title in titles("en") if title in prose] == []
+
+
+@every_page
+def test_every_emphasis_is_closed(node: str, language: str):
+    """Markdown closes none between a bracket and a letter, as Korean would put them: the page shows the asterisks."""
+    blocks = MarkdownIt("commonmark").enable("table").parse(page(node, language))
+    words = [word.content for block in blocks for word in block.children or [] if word.type == "text"]
+    assert [text for text in words if "*" in text] == []
 
 
 def titles(language: str) -> list[str]:
