@@ -37,7 +37,7 @@ def without_hole(highest: float) -> str:
     """Why a mask has no hole, from its highest value."""
     if highest == 0:
         return "The mask is empty"
-    return f"The mask is too faint (highest value {highest:.2f}, at least 0.5 is needed)"
+    return f"No part of the mask reaches 1/2 (its highest is {highest:.2f})"
 
 
 def what_is_left(erased: Erased) -> str:

@@ -374,16 +374,14 @@ def test_several_masks_of_one_picture_are_cropped_around_together():
 
 def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
     faint = erase("EraseOnceYOEO", loaded, picture(), mask() * 0.43)
-    why = "The mask is too faint (highest value 0.43, at least 0.5 is needed)"
+    why = "No part of the mask reaches 1/2 (its highest is 0.43)"
     expected = f"{why}: nothing to erase, the picture is unchanged."
     assert faint.ui.as_dict()["text"] == (expected,) and torch.equal(faint[0], picture())
     inverted = torch.ones(1, 90, 140)
     inverted[:, :, :14] = 0
     (text,) = erase("EraseOnceYOEO", loaded, picture(), inverted, resolution=64).ui.as_dict()["text"]
     assert text.endswith(" The hole is 90% of the picture: is the mask inverted?")
-    with pytest.raises(
-        ValueError, match=re.escape("The mask is too faint (highest value 0.30, at least 0.5 is needed): nothing")
-    ):
+    with pytest.raises(ValueError, match=re.escape("No part of the mask reaches 1/2 (its highest is 0.30): nothing")):
         nodes()["EraseOnceCrop"].execute(picture(), mask() * 0.3, 4, 0.5, 128)
 
 

@@ -50,8 +50,7 @@ def erased(*crops: Crop, **known) -> Erased:
         (
             erased(highest=0.43),
             False,
-            "The mask is too faint (highest value 0.43, at least 0.5 is needed): nothing to erase, the picture "
-            "is unchanged.",
+            "No part of the mask reaches 1/2 (its highest is 0.43): nothing to erase, the picture is unchanged.",
         ),
     ],
 )
