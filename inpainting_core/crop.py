@@ -150,4 +150,10 @@ def _resize(picture: Tensor, height: int, width: int) -> Tensor:
         return picture
     own = {"dim": (-3, -2, -1), "keepdim": True}
     low, high = picture.amin(**own).clamp(max=0), picture.amax(**own).clamp(min=1)
-    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp(low, high)
+    resized = F.interpolate(at_least_fp32(picture), (height, width), mode="bicubic", antialias=True)
+    return resized.to(picture).clamp(low, high)
+
+
+def at_least_fp32(picture: Tensor) -> Tensor:
+    """A CPU has no such filter for half precision."""
+    return picture.to(torch.promote_types(picture.dtype, torch.float32))

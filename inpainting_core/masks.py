@@ -14,6 +14,7 @@ from inpainting_core.shapes import Bool, Float, Int
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right exclusive
 
+ROUNDING = 1e-3  # how far beyond [0, 1] a mask may go: a node that resizes one rounds
 NEIGHBOURS = np.ones((3, 3))  # pixels that touch by a corner belong together
 
 
@@ -40,7 +41,7 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
             f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
         )
     low, high = (float(value) for value in mask.aminmax())
-    if not (low >= 0 and high <= 1):
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ValueError(f"mask must hold numbers from 0 to 1, got {low} to {high}. Scale it.")
     hole = _arranged(mask, frames) >= 0.5
     if not hole.any():

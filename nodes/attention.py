@@ -81,7 +81,7 @@ def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: flo
     """Rectified attention of a pixel mask, between two points of the way from noise to picture."""
     masks = mask.shape[:-2].numel() if len(mask) == 1 or mask.ndim < 4 else len(mask)  # of [b, n, h, w], b unions
     hole = as_mask(mask, *mask.shape[-2:], frames=masks)
-    sampling = model.get_model_object("model_sampling")
+    anywhere, sampling = bool(hole.any()), model.get_model_object("model_sampling")
     highest, lowest = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
 
     @cache
@@ -91,7 +91,8 @@ def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: flo
     def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
         if not lowest <= float(options["sigmas"][0]) <= highest:
             return fast_kernel(options)(q, k, v)
-        check_aspect(hole, *options["original_shape"][-2:])
+        if anywhere:  # ComfyUI hands out a small black mask where none was drawn
+            check_aspect(hole, *options["original_shape"][-2:])
         return attend(q, k, v, for_batch(tokens(height, width), q, options).to(q.device), mode, fast_kernel(options))
 
     return attention

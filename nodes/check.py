@@ -103,7 +103,7 @@ class EraseOnceSundryCheck(io.ComfyNode):
         check_picture(picture)
         hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
         highest = peaks(mask, len(picture)).amax(1).expand(len(picture)).tolist()
-        looked_at = visible(picture).clamp(0, 1)
+        looked_at = visible(picture).clamp(0, 1).float()
         verdicts, said, overlays = [], [], []
         for one, where, peak, found in zip(looked_at, hole, highest, detections(detector, looked_at), strict=True):
             verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)

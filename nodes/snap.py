@@ -63,7 +63,7 @@ class EraseOnceSnapMask(io.ComfyNode):
         if len(picture) > 1:
             several = several.amax(1, keepdim=True).expand(len(picture), -1, -1, -1)
             highest = highest.amax(1, keepdim=True).expand(len(picture), -1)
-        looked_at = visible(picture).clamp(0, 1)
+        looked_at = visible(picture).clamp(0, 1).float()
         snapped = [
             snap(one[None], sure_entities(found, 0, picture.shape[-2:]))
             for masks, found in zip(several, detections(detector, looked_at), strict=True)

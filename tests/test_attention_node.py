@@ -216,3 +216,8 @@ def test_several_masks_of_each_picture_count_as_one_each(model):
     given = torch.stack([hole(2), hole(2).roll(3, -1)], 1)
     out = replacement(patched(model, given), "middle", 0)(*qkv(2), options())
     assert torch.allclose(out, expected(*qkv(2), given.amax(1)), atol=1e-5)
+
+
+def test_comfyuis_small_black_mask_leaves_attention_as_it_is(model):
+    out = replacement(patched(model, torch.zeros(1, 64, 64)), "middle", 0)(*qkv(), options())
+    assert torch.allclose(out, expected(*qkv(), hole(), "off"), atol=1e-5)

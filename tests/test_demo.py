@@ -112,3 +112,23 @@ def test_demo_finds_a_diffusers_folder_by_its_path(comfyui: Path, tmp_path: Path
     ended = demo(comfyui, "--model", folder, "--out", tmp_path / "out.png")
     assert ended.returncode == 1 and "my inpainting model has neither" in ended.stderr, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--image", "p.jpg", "--mask", "m.png", "--out", "p.jpg"], "would be written over what you gave"),
+        (["--image", "p.jpg", "--mask", "p_before_after.jpg", "--out", "p.png"], "would be written over what you gave"),
+        (["--out", "folder.png"], "folder.png is a folder: name a file."),
+        (["--model", "folder.png"], "folder.png holds no unet/: name a checkpoint file or a diffusers folder."),
+    ],
+)
+def test_demo_refuses_before_it_starts(comfyui: Path, tmp_path: Path, arguments: list[str], said: str):
+    (tmp_path / "folder.png").mkdir()
+    for name in ("p.jpg", "m.png", "p_before_after.jpg"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    before = (tmp_path / "p.jpg").read_bytes()
+    here = [tmp_path / word if "." in word else word for word in arguments]
+    ended = demo(comfyui, *here)
+    assert ended.returncode == 2 and said in ended.stderr and "Starting" not in ended.stdout
+    assert (tmp_path / "p.jpg").read_bytes() == before

@@ -304,3 +304,9 @@ def test_what_was_not_checked_is_neither_green_nor_red(detector, blind):
         said(faint) == "Not checked: no part of the mask reaches 1/2 (its highest is 0.30), so there is no "
         "hole to look at."
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_picture_is_checked_in_every_precision(detector, dtype: torch.dtype):
+    answer = run_check(picture().to(dtype), WIDE, detector)
+    assert answer[3].dtype == answer[4].dtype == dtype

@@ -35,6 +35,8 @@ def mask_of(stored: Stored, name: str, lossy: bool) -> np.ndarray:
         shown = colours[alpha >= alpha.max() / 2]
         if float(np.ptp(shown, axis=0).max()) <= NOISE:
             return alpha
+        if not _is_drawn(shown):
+            raise ValueError(f"{name} {RULE}; it is a picture cut out by its transparency: save the shape alone.")
         colours = colours * alpha[..., None]
     elif alpha is not None and alpha.max() < NOISE:
         if float(np.ptp(colours, axis=(0, 1)).max()) > NOISE:
@@ -48,6 +50,18 @@ def mask_of(stored: Stored, name: str, lossy: bool) -> np.ndarray:
     if full > 1 and value.max() <= NOISE:
         return np.zeros_like(value) if lossy else _numbers((value * full).round(), name)
     return _drawn(colours, value, name)
+
+
+def _is_drawn(shown: np.ndarray) -> bool:
+    """Whether visible pixels ``[n, c]`` are a drawing's: grey, or mostly black or bright, however soft the edges."""
+    bright = shown.max(1)
+    grey = float((bright - shown.min(1)).max()) <= NOISE
+    return grey or bool(_between(bright, bright.max()).mean() <= TOO_MANY)
+
+
+def _between(value: np.ndarray, peak: np.float32) -> np.ndarray:
+    """Which values are neither background nor drawn."""
+    return (value > MIDDLE[0] * peak) & (value < MIDDLE[1] * peak)
 
 
 def _numbers(values: np.ndarray, name: str) -> np.ndarray:
@@ -67,7 +81,7 @@ def _drawn(colours: np.ndarray, value: np.ndarray, name: str) -> np.ndarray:
     off = (apart > OFF * bright.max()).sum()
     if off > FEW * (value > NOISE * peak).sum():
         raise ValueError(f"{name} {RULE}; it holds {_colours(colours)}.")
-    if ((value > MIDDLE[0] * peak) & (value < MIDDLE[1] * peak)).mean() > TOO_MANY:
+    if _between(value, peak).mean() > TOO_MANY:
         raise ValueError(f"{name} {RULE}; it holds shades all over, as a photograph does.")
     if hue.min() < 1 - OFF:
         return value / peak

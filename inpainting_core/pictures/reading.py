@@ -90,8 +90,19 @@ def _other(data: bytes, name: str) -> Content:
     stored = read_deep_png(data) or from_pillow(file, name, data[GREY_BITS_AT] if file.format == "PNG" else 8)
     stored = _upright(replace(stored, profile=file.info.get("icc_profile")), orientation)
     kind = "JPEG" if file.format == "MPO" else file.format
-    lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and b"VP8L" not in data[:4096])
+    lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and not is_lossless_webp(data))
     return Content(stored, kind, _metadata(file, data, orientation in SIDEWAYS), lossy=lossy)
+
+
+def is_lossless_webp(data: bytes) -> bool:
+    """Whether a WebP's picture is in a VP8L chunk, behind however long a profile."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+        at += 8 + size + size % 2
+    return False
 
 
 def is_deep_avif(data: bytes) -> bool:

@@ -167,7 +167,10 @@ def _transform(source: str, target: str, profile: bytes | None) -> ImageCms.Imag
     elif profile is None:
         return None
     else:
-        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        try:
+            own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        except OSError:  # a damaged one
+            return None
     srgb = ImageCms.createProfile("sRGB")
     ends = (own, srgb) if target == "RGB" else (srgb, own)
     try:
