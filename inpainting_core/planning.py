@@ -18,10 +18,9 @@ from torch import Tensor
 from inpainting_core.crop import Crop, crop_mask, plan_crop
 from inpainting_core.masks import NEIGHBOURS, Box, bounding_boxes, components, feather
 from inpainting_core.shapes import Bool, Float, Int
+from inpainting_core.thinness import is_thin, thin_arms
 
 NEARLY = 0.8  # of its full size: a part that one crop shows at least so large needs no second
-THIN = 8  # times as long as it is thick: only such a part still has its surroundings in view when it is cut
-LOOKED_AT = 1024  # pixels of the longer side at which a part's thickness is measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +151,19 @@ def _pieces(part: Part, crop_of: Callable[[Part], Crop]) -> list[Part]:
     if crop_of(part).scale >= NEARLY:
         return [part]
     halves = _halves(part)
-    if not any(map(_is_thin, (part, *halves))):
-        return [part]
+    if not any(is_thin(one.pixels) for one in (part, *halves)):
+        halves = _body_and_arms(part)
+    if len(halves) == 1:
+        return halves
     return [piece for half in halves for piece in _pieces(half, crop_of)]
+
+
+def _body_and_arms(part: Part) -> list[Part]:
+    """A thick part without the long thin ones that hang on it, and each of those; the part itself where none does."""
+    arms = thin_arms(part.pixels)
+    body = part.pixels & ~np.logical_or.reduce(arms) if arms else part.pixels
+    planes = [plane for plane in (body, *arms) if plane.any()]
+    return [_trimmed(plane, *part.box[:2], part.object) for plane in planes]
 
 
 def _halves(part: Part) -> tuple[Part, Part]:
@@ -171,19 +180,6 @@ def _trimmed(pixels: Bool[np.ndarray, "rows columns"], top: int, left: int, obje
     rows, columns = (pixels.any(axis).nonzero()[0] for axis in (1, 0))
     box = top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1
     return Part(tuple(map(int, box)), pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], object)
-
-
-def _is_thin(part: Part) -> bool:
-    """Whether it is many times as long as it is thick at its thickest."""
-    step = ceil(max(part.pixels.shape) / LOOKED_AT)
-    coarse = np.pad(_max_pool(part.pixels, step), 1)
-    thickness = 2 * step * float(ndimage.distance_transform_edt(coarse).max())
-    return THIN * thickness <= max(part.pixels.shape)
-
-
-def _max_pool(pixels: Bool[np.ndarray, "rows columns"], step: int) -> Bool[np.ndarray, "y x"]:
-    rows, columns = (np.arange(0, length, step) for length in pixels.shape)
-    return np.logical_or.reduceat(np.logical_or.reduceat(pixels, rows, 0), columns, 1)
 
 
 def _patch(crop: Crop, parts: list[Part]) -> Patch:

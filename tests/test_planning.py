@@ -177,3 +177,33 @@ def test_a_wire_is_filled_as_well_as_the_masks_of_its_pieces():
     wrong = [float(((erased.image - clean).abs() * erased.changed).sum()) for erased in (one, several)]
     assert float(one.changed.sum() / wire.sum()) < 2.2
     assert wrong[0] <= 1.02 * wrong[1]
+
+
+def disc(height: int, width: int, y: int, x: int, radius: int) -> torch.Tensor:
+    inside = (torch.arange(height)[:, None] - y) ** 2 + (torch.arange(width) - x) ** 2 < radius**2
+    return inside.float()[None, None]
+
+
+@pytest.mark.parametrize("resolution", [192, 512])
+@pytest.mark.parametrize("shape", ["kite", "dumbbell"])
+def test_what_is_thick_keeps_a_crop_of_its_own_and_its_string_gets_several(shape: str, resolution: int):
+    size = (1400, 2600)
+    mask = stroke(*size, 0.25, 10)
+    mask = torch.maximum(mask, disc(*size, 675, 1300, 250))
+    if shape == "dumbbell":
+        ends = torch.maximum(disc(*size, 430, 320, 220), disc(*size, 920, 2280, 220))
+        mask = torch.maximum(stroke(*size, 0.25, 10) * drawn(*size, (0, 1400, 320, 2280)), ends)
+    patches = plan_patches(mask, resolution, CONTEXT, MARGIN)
+    assert torch.equal(planes(patches, size).sum(0)[None], mask)
+    full = [patch for patch in patches if patch.crop.scale >= NEARLY]
+    string = torch.stack([plane for plane in planes(full, size)]).sum() if full else 0
+    assert string > 0.5 * 10 * 1300, "most of the string is seen at full size"
+    assert len(patches) - len(full) <= 2, "and each body as a whole"
+
+
+def test_a_figure_with_limbs_is_not_taken_apart():
+    size = (1400, 1400)
+    figure = torch.maximum(disc(*size, 300, 700, 120), drawn(*size, (380, 900, 580, 820)))
+    for left in (580, 730):
+        figure = torch.maximum(figure, drawn(*size, (880, 1300, left, left + 90)))
+    assert len(plan_patches(figure, RESOLUTION, CONTEXT, MARGIN)) == 1
