@@ -3,7 +3,6 @@
 from comfy_api.v0_0_2 import io
 
 from inpainting_core.built_in import EXAMPLES
-from inpainting_core.picture_files import read_mask, read_picture
 
 from .boundary import image_from, mask_from
 from .schema import require_choice, schema
@@ -36,6 +35,8 @@ class EraseOnceExamplePicture(io.ComfyNode):
 
     @classmethod
     def execute(cls, picture: str) -> io.NodeOutput:
+        from inpainting_core.picture_files import read_mask, read_picture  # not when ComfyUI starts
+
         require_choice("picture", picture, EXAMPLES)
         photograph, mask = EXAMPLES[picture]
         image = read_picture(photograph).image
