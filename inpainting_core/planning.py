@@ -150,12 +150,12 @@ def _pieces(part: Part, crop_of: Callable[[Part], Crop]) -> list[Part]:
     """The part itself, or the pieces that it is cut into where one crop would show a thin part reduced."""
     if crop_of(part).scale >= NEARLY:
         return [part]
-    halves = _halves(part)
-    if not any(is_thin(one.pixels) for one in (part, *halves)):
-        halves = _body_and_arms(part)
-    if len(halves) == 1:
-        return halves
-    return [piece for half in halves for piece in _pieces(half, crop_of)]
+    smaller = _halves(part)
+    if not any(is_thin(one.pixels) for one in (part, *smaller)):
+        smaller = _body_and_arms(part)
+    if len(smaller) == 1:
+        return [part]
+    return [piece for one in smaller for piece in _pieces(one, crop_of)]
 
 
 def _body_and_arms(part: Part) -> list[Part]:
@@ -166,14 +166,14 @@ def _body_and_arms(part: Part) -> list[Part]:
     return [_trimmed(plane, *part.box[:2], part.object) for plane in planes]
 
 
-def _halves(part: Part) -> tuple[Part, Part]:
+def _halves(part: Part) -> list[Part]:
     """The part cut across its longer side; each half in the box that just holds it."""
     rows, columns = part.pixels.shape
     axis, middle = (0, rows // 2) if rows >= columns else (1, columns // 2)
     first, second = np.split(part.pixels, [middle], axis)
     top, left = part.box[:2]
     further = (top + middle, left) if axis == 0 else (top, left + middle)
-    return _trimmed(first, top, left, part.object), _trimmed(second, *further, part.object)
+    return [_trimmed(first, top, left, part.object), _trimmed(second, *further, part.object)]
 
 
 def _trimmed(pixels: Bool[np.ndarray, "rows columns"], top: int, left: int, object: int) -> Part:
