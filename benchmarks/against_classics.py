@@ -29,7 +29,7 @@ from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import as_mask, grow
-from training.data.pictures import read_rgb, to_tensor
+from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
 from training.networks.perceptual import perceptual_net
 from training.running.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
@@ -80,10 +80,9 @@ def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> di
 
 def read_pair(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """Picture, grown mask and truth of one pair."""
-    image, mask, truth = (
-        to_tensor(read_rgb(path.with_name(f"{path.stem}{ending}.png")))[None] for ending in ("", "_mask", "_gt")
-    )
-    return image, grow(as_mask(mask[:, :1], *image.shape[-2:]), GROW_PX), truth
+    image, truth = (visible_rgb(read_picture(path.with_name(f"{path.stem}{ending}.png"))) for ending in ("", "_gt"))
+    mask = read_mask(path.with_name(f"{path.stem}_mask.png"))
+    return image, grow(as_mask(mask, *image.shape[-2:]), GROW_PX), truth
 
 
 def main(args: argparse.Namespace) -> None:

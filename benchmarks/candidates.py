@@ -23,7 +23,8 @@ from benchmarks.around_the_hole import perceptual_in, psnr_in
 from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from inpainting_core.engine import load_engine
 from inpainting_core.masks import as_mask
-from training.data.pictures import list_pictures, read_rgb, to_tensor
+from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
+from training.data.pictures import list_pictures
 from training.networks.perceptual import perceptual_net
 from yoeo_core import pipeline as yoeo
 from yoeo_core.detector import load_detector
@@ -49,9 +50,9 @@ def read(folder: str) -> list[tuple[Tensor, Tensor, Tensor | None]]:
     for path in list_pictures(folder):
         mask, truth = (path.with_name(f"{path.stem}_{what}.png") for what in ("mask", "gt"))
         if mask.exists():
-            picture = to_tensor(read_rgb(path))[None]
-            hole = as_mask(to_tensor(read_rgb(mask))[None, :1], *picture.shape[-2:])
-            found.append((picture, hole, to_tensor(read_rgb(truth))[None] if truth.exists() else None))
+            picture = visible_rgb(read_picture(path))
+            hole = as_mask(read_mask(mask), *picture.shape[-2:])
+            found.append((picture, hole, visible_rgb(read_picture(truth)) if truth.exists() else None))
     return found
 
 

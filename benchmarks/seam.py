@@ -14,13 +14,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from inpainting_core.built_in import ASSETS, BUILT_IN, NANO
 from inpainting_core.colour import BAND_PX, match_colour
 from inpainting_core.crop import crop_picture, stitch_into
 from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.erasing import plan
+from inpainting_core.masks import dilate
 from training.data.pictures import read_rgb, to_tensor
 from training.running.sheets import save_sheet
 from yoeo_core.consistency import path
@@ -58,7 +58,7 @@ def step_across(picture: Tensor, changed: Tensor) -> float:
 
 def one_mean(filled: Tensor, view: Tensor, hole: Tensor) -> Tensor:
     """The fill without its mean difference on the band."""
-    band = F.max_pool2d(hole, 2 * BAND_PX + 1, 1, BAND_PX) * (1 - hole)
+    band = dilate(hole, BAND_PX) * (1 - hole)
     return (filled + ((view - filled) * band).sum((2, 3), keepdim=True) / band.sum()).clamp(0, 1)
 
 

@@ -10,9 +10,9 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from inpainting_core.colour import BAND_PX, match_colour
+from inpainting_core.masks import dilate
 from inpainting_core.shapes import Float
 
 # The crop with its hole filled, ``[n, 3, h, w]``, and the hole ``[1, 1, h, w]`` -> what share of it is something new.
@@ -23,6 +23,7 @@ Judge = Callable[[Tensor, Tensor], Float[Tensor, "n"]]
 Fill = Callable[[Tensor, Tensor], Float[Tensor, "n 3 h w"]]
 
 MOST_CANDIDATES = 8
+LOOKED_AT_PX = 64  # at the model's resolution: how far around the hole a fill is compared with the picture
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,25 @@ class Chosen:
 def choose(fill: Fill, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], by: Choice) -> Chosen:
     """Draw candidates until one is clean or the tries are spent; the best of all that were drawn, best first."""
     fills, areas, seams = view[:0], view.new_zeros(0), view.new_zeros(0)
-    tries = 0
+    near, tries = neighbourhood(hole), 0
     while tries < by.tries and not (areas[:1] == 0).any():
-        drawn, tries = fill(view, hole).to(view), tries + 1
-        seams = torch.cat([seams, seam_energy(drawn, view, hole)])
-        drawn = match_colour(drawn, view, hole)
+        drawn, tries = fill(view, hole).to(view).clone(), tries + 1
+        seams = torch.cat([seams, seam_energy(drawn[near], view[near], hole[near])])
+        drawn[near] = match_colour(drawn[near], view[near], hole[near])
         found = by.judge(drawn, hole).to(areas) if by.judge else areas.new_zeros(len(drawn))
         fills, areas = torch.cat([fills, drawn]), torch.cat([areas, found])
         order = sorted(range(len(fills)), key=lambda i: (float(areas[i]), float(seams[i])))[: by.candidates]
         fills, areas, seams = fills[order], areas[order], seams[order]
     return Chosen(fills, areas, tries)
+
+
+def neighbourhood(hole: Float[Tensor, "1 1 h w"]) -> tuple:
+    """The part of a crop, as an index, that what stands around its hole is compared in; all of it without a hole."""
+    spans = [...]
+    for axis in (-2, -1):
+        filled = hole[0, 0].any(-3 - axis).nonzero().flatten().tolist() or [0, hole.shape[axis]]
+        spans.append(slice(max(0, filled[0] - LOOKED_AT_PX), filled[-1] + 1 + LOOKED_AT_PX))
+    return tuple(spans)
 
 
 def seam_energy(
@@ -92,7 +102,7 @@ def seam_energy(
 
     A network draws the latent cells on the hole's edge anew, as a whole: what of them lies outside can be compared.
     """
-    band = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX) * (1 - hole)
+    band = dilate(hole, BAND_PX) * (1 - hole)
     return ((filled - view).abs().mean(1, keepdim=True) * band).flatten(1).sum(1) / band.sum().clamp(min=1)
 
 

@@ -11,8 +11,8 @@ plain white or black is filled with just that, and there is no chroma where none
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from inpainting_core.masks import dilate
 from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
 
@@ -28,7 +28,7 @@ def match_colour(
 
     Pictures are RGB in [0, 1]; hole is 1 where erased.
     """
-    near = F.max_pool2d(hole, 2 * BAND_PX + 1, stride=1, padding=BAND_PX)
+    near = dilate(hole, BAND_PX)
     matched = filled + spread(view - filled, near * (1 - hole))
     return _as_grey_as(view, hole, _within_range_of(view, hole, matched))
 

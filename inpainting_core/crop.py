@@ -122,7 +122,11 @@ def stitch_into(
 
 
 def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c {crop.height} {crop.width}"]:
-    """The crop at the picture's own size, reflected beyond its border."""
+    """The crop at the picture's own size, reflected beyond its border; within it, a view of the picture."""
+    height, width = picture.shape[-2:]
+    bottom, right = crop.top + crop.height, crop.left + crop.width
+    if 0 <= crop.top and bottom <= height and 0 <= crop.left and right <= width:
+        return picture[..., crop.top : bottom, crop.left : right]
     rows = _reflected(crop.top, crop.height, picture.shape[-2]).to(picture.device)
     columns = _reflected(crop.left, crop.width, picture.shape[-1]).to(picture.device)
     return picture.index_select(-2, rows).index_select(-1, columns)
@@ -146,4 +150,10 @@ def _resize(picture: Tensor, height: int, width: int) -> Tensor:
         return picture
     own = {"dim": (-3, -2, -1), "keepdim": True}
     low, high = picture.amin(**own).clamp(max=0), picture.amax(**own).clamp(min=1)
-    return F.interpolate(picture, (height, width), mode="bicubic", antialias=True).clamp(low, high)
+    resized = F.interpolate(at_least_fp32(picture), (height, width), mode="bicubic", antialias=True)
+    return resized.to(picture).clamp(low, high)
+
+
+def at_least_fp32(picture: Tensor) -> Tensor:
+    """A CPU has no such filter for half precision."""
+    return picture.to(torch.promote_types(picture.dtype, torch.float32))

@@ -96,7 +96,7 @@ def check_picture(image: Tensor) -> None:
         channels = image.shape[1] if image.ndim == 4 else list(image.shape)
         raise ValueError(f"image must have 3 channels (RGB) or 4 (RGB and alpha), got {channels}. Convert it.")
     if not all(bool(end.isfinite()) for end in image.aminmax()):
-        raise ValueError("image must hold finite numbers only, got NaN or infinity. Look at the node or file before.")
+        raise ValueError("image must hold finite numbers only, got NaN or infinity. Check where it comes from.")
 
 
 def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context: float) -> list[Step]:
@@ -119,7 +119,7 @@ def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context
         Step(patch, number, seen_holes(patches[i:], patch.crop, size)) for i, (number, patch) in enumerate(planned)
     ]
     if any(bool(step.hole.all()) for step in steps):
-        raise ValueError("mask must leave some of its surroundings to look at: widen context or reduce grow.")
+        raise ValueError("mask must leave some surroundings in view: raise context or lower grow.")
     return steps
 
 

@@ -7,10 +7,11 @@ comes back by the inverse, at the level of its surroundings.  A picture within [
 from dataclasses import dataclass
 from math import log1p
 
-import torch
 from torch import Tensor
 
 from inpainting_core.shapes import Float
+
+OUTLIERS = 0.002  # of what is seen: a lamp or a broken pixel must not take the range from all the rest
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,13 @@ class Exposure:
 
     @classmethod
     def of(cls, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]) -> "Exposure":
-        """The exposure of what is seen around a hole; ``[0, 1]`` where that goes beyond neither."""
-        known = torch.where(hole > 0, 0, view)
-        return cls(min(0.0, float(known.min())), max(1.0, float(known.max())))
+        """The exposure of what is seen around a hole, less a few outliers; ``[0, 1]`` where it goes beyond neither."""
+        known = view[(hole == 0).expand_as(view)].float()
+        if not len(known):
+            return cls(0.0, 1.0)
+        few = max(1, round(OUTLIERS * len(known)))
+        low, high = known.kthvalue(few).values, known.kthvalue(len(known) + 1 - few).values
+        return cls(min(0.0, float(low)), max(1.0, float(high)))
 
     def into_range(self, values: Tensor) -> Tensor:
         """From the picture's own values to [0, 1]; what lies beyond the range ends at its border."""

@@ -8,6 +8,7 @@ lacks of it is added.
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpainting_core.masks import dilate
 from inpainting_core.shapes import Float
 
 NEAR_PX = 24  # at the model's resolution: how far from the hole the grain is measured
@@ -29,8 +30,8 @@ def match_grain(
 
     Pictures are RGB in [0, 1]; hole is 1 where erased.  A fill that has the picture's grain, or more, stays as it is.
     """
-    near = F.max_pool2d(hole, 2 * NEAR_PX + 1, stride=1, padding=NEAR_PX) - F.max_pool2d(hole, 3, 1, 1)
-    inside = 1 - F.max_pool2d(1 - hole, 3, 1, 1)  # a pixel off the edge on both sides, where the mask would see it
+    near = dilate(hole, NEAR_PX) - dilate(hole, 1)
+    inside = 1 - dilate(1 - hole, 1)  # a pixel off the edge on both sides, where the mask would see it
     lacking = (grain_of(view, near).square() - grain_of(filled, inside).square()).clamp(min=0).sqrt()
     return (filled + lacking * noise.to(filled) * hole).clamp(0, 1)
 

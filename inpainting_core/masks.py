@@ -14,6 +14,7 @@ from inpainting_core.shapes import Bool, Float, Int
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right exclusive
 
+ROUNDING = 1e-3  # how far beyond [0, 1] a mask may go: a node that resizes one rounds
 NEIGHBOURS = np.ones((3, 3))  # pixels that touch by a corner belong together
 
 
@@ -40,7 +41,7 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
             f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
         )
     low, high = (float(value) for value in mask.aminmax())
-    if not (low >= 0 and high <= 1):
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ValueError(f"mask must hold numbers from 0 to 1, got {low} to {high}. Scale it.")
     hole = _arranged(mask, frames) >= 0.5
     if not hole.any():
@@ -62,15 +63,15 @@ def _arranged(mask: Tensor, frames: int) -> Float[Tensor, "b n h w"]:
         if len(mask) == frames:
             return mask
         raise ValueError(
-            f"mask must come once or once a picture ({frames}), got {len(mask)} times {mask.shape[1]}. "
-            "Give one, or as many."
+            f"mask must come once or once per picture ({frames}), got {len(mask)} times {mask.shape[1]}. "
+            "Give one, or one per picture."
         )
     masks = mask.reshape(-1, *mask.shape[-2:])
     if frames == 1:
         return masks[None]
     if len(masks) not in (1, frames):
         raise ValueError(
-            f"mask must come once or once a picture ({frames}), got {len(masks)} masks. Give one, or as many."
+            f"mask must come once or once per picture ({frames}), got {len(masks)} masks. Give one, or one per picture."
         )
     return masks[:, None]
 
@@ -79,9 +80,9 @@ def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) ->
     """A mask may be smaller or larger than its picture, but not of another shape (up to rounding by a pixel)."""
     if abs(mask_height * width - mask_width * height) > max(height, width, mask_height, mask_width):
         raise ValueError(
-            f"mask must have the picture's size or at least its aspect: "
+            f"mask must have the picture's size or aspect ratio: "
             f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}. "
-            f"Make it from this picture."
+            f"Make the mask from this picture."
         )
 
 
@@ -100,6 +101,12 @@ def _distance(plane: np.ndarray) -> np.ndarray:
 def grow(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1 h w"]:
     """The hole and everything within ``radius_px`` of it."""
     return (distance_to_hole(mask) <= radius_px).to(mask)
+
+
+def dilate(mask: Float[Tensor, "b 1 h w"], px: int) -> Float[Tensor, "b 1 h w"]:
+    """Every pixel with hole within ``px`` rows and columns: a square's reach, row by row and then column by column."""
+    tall = F.max_pool2d(mask, (2 * px + 1, 1), stride=1, padding=(px, 0))
+    return F.max_pool2d(tall, (1, 2 * px + 1), stride=1, padding=(0, px))
 
 
 def feather(mask: Float[Tensor, "b 1 h w"], radius_px: float) -> Float[Tensor, "b 1 h w"]:

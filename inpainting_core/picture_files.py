@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inpainting_core.drawn_masks import mask_of
-from inpainting_core.picture_formats import check_holds, fitted, format_of
-from inpainting_core.picture_reading import Content, read_content
-from inpainting_core.picture_writing import encoded
+from inpainting_core.membrane import spread
+from inpainting_core.pictures.drawn_masks import mask_of
+from inpainting_core.pictures.endings import format_of
+from inpainting_core.pictures.formats import check_holds, fitted
+from inpainting_core.pictures.reading import Content, read_content
+from inpainting_core.pictures.stored_samples import Stored, alpha_of, lay_in, rgb_of
+from inpainting_core.pictures.writing import check_says, encoded
 from inpainting_core.shapes import Float
-from inpainting_core.stored_samples import Stored, alpha_of, lay_in, rgb_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,17 @@ def read_picture(path: str | Path) -> Picture:
     return Picture(_image(content.stored), content)
 
 
+def visible_rgb(picture: Picture) -> Float[Tensor, "1 3 h w"]:
+    """A picture for what knows no transparency: under clear pixels the colours around them go on, not those hidden."""
+    rgb, shown = picture.image[:, :3], (picture.image[:, 3:] > 0).float()
+    return spread(rgb, shown) if picture.image.shape[1] == 4 else rgb
+
+
 def read_mask(path: str | Path) -> Float[Tensor, "1 1 h w"]:
     """A mask file, upright: 1 where to erase, 0 elsewhere, between where it is soft.
 
     White on black, 0 and 1, 0 and 255, 16 bits, any one colour on black, or the shape in the transparency
-    (``drawn_masks`` has the rules).
+    (``pictures.drawn_masks`` has the rules).
     Raises FileNotFoundError for a missing file, ValueError for one that cannot be read or whose meaning cannot be told;
     each names the file.
     """
@@ -62,6 +70,7 @@ def check_target(path: str | Path, like: Picture) -> None:
     path = Path(path)
     format = format_of(path)
     check_holds(path.name, format, like.content.stored, own=format == like.content.format)
+    check_says(path.name, format, like.content.metadata)
 
 
 def write_picture(

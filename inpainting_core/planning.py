@@ -119,11 +119,10 @@ def _near_parts(mask: Float[Tensor, "1 1 h w"], context: float, margin_px: int) 
         if joined.max(initial=-1) + 1 == len(boxes):
             break
         boxes, group = _around_each(boxes, joined), joined[group]
-    numbers = np.concatenate([[0], group + 1]).astype(np.int32)[labels.numpy()]
-    slices = [(slice(top, bottom), slice(left, right)) for top, left, bottom, right in boxes.tolist()]
+    number_of, labels = np.concatenate([[0], group + 1]), labels.numpy()  # of each label, of which 0 is no hole
     return [
-        Part(tuple(box), numbers[where] == number, number)
-        for number, (box, where) in enumerate(zip(boxes.tolist(), slices, strict=True), 1)
+        Part((top, left, bottom, right), number_of[labels[top:bottom, left:right]] == number, number)
+        for number, (top, left, bottom, right) in enumerate(boxes.tolist(), 1)
     ]
 
 

@@ -35,18 +35,20 @@ def how(erased: Erased, steps: int) -> str:
 
 def without_hole(highest: float) -> str:
     """Why a mask has no hole, from its highest value."""
-    return f"No part of the mask reaches 1/2 (its highest is {highest:.2f})" if highest > 0 else "The mask is empty"
+    if highest == 0:
+        return "The mask is empty"
+    return f"No part of the mask reaches 1/2 (its highest is {highest:.2f})"
 
 
 def what_is_left(erased: Erased) -> str:
-    """What the detector says of the fills, after how many draws."""
-    draws = max(erased.tries)
-    after = f" after {counted(draws, 'draw')}" if draws > 1 else ""
+    """What the detector says of the fills, after how many tries."""
+    tries = max(erased.tries)
+    after = f" after {tries} tries" if tries > 1 else ""
     bad = [left for left in erased.left if left > 0]
     if not bad:
         return f"Clean{after}."
     where = f"{len(bad)} of {counted(len(erased.crops), 'crop')}"
-    return f"Not clean{after}: something is left in {where}, in up to {max(bad):.0%} of its hole."
+    return f"Not clean{after}: something is left in {where} and covers up to {max(bad):.0%} of its hole."
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpainting_core.grain import MEDIAN_OF_NORMAL, NEAR_PX, match_grain
+from inpainting_core.masks import dilate
 from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
 
@@ -44,11 +45,11 @@ def borrow_texture(
     noise: Float[Tensor, "n 3 h w"],
 ) -> Float[Tensor, "n 3 h w"]:
     """The fills with as much texture laid over the hole as they lack of what is around it."""
-    near = F.max_pool2d(hole, 2 * NEAR_PX + 1, 1, NEAR_PX) - F.max_pool2d(hole, 3, 1, 1)
+    near = dilate(hole, NEAR_PX) - dilate(hole, 1)
     if not near.any():
         return filled
     # 1. what it is like around the hole, and how strong at each place
-    detail = detail_of(view, 1 - F.max_pool2d(hole, 3, 1, 1))
+    detail = detail_of(view, 1 - dilate(hole, 1))
     median = detail[..., near[0, 0] > 0].abs().median(-1).values[..., None, None]
     limit = STRONGEST * median / MEDIAN_OF_NORMAL
     detail = detail.clamp(-limit, limit)

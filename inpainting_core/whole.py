@@ -12,6 +12,7 @@ from inpainting_core.alpha import crop_visible, with_alpha_of
 from inpainting_core.choosing import Fill
 from inpainting_core.crop import GRID, Crop, crop_mask, stitch
 from inpainting_core.erasing import Erased, check_picture, ring_px
+from inpainting_core.exposure import Exposure
 from inpainting_core.masks import as_mask, grow
 from inpainting_core.shapes import Float
 
@@ -32,16 +33,18 @@ def fill_whole(
     hole = as_mask(mask, *image.shape[-2:]).to(image)
     told = {"highest": float(mask.max()), "share": float(hole.mean())}
     if not hole.any():
-        return Erased(image, torch.zeros_like(hole), (), image, (), (), **told)
+        return Erased(image, torch.zeros_like(hole), (), image, (), (), 0, **told)
     grown = grow(hole, ring_px(crop, grow_px))
     if bool(grown.all()):
         raise ValueError(
             "mask must leave some of the picture to look at, got one that covers all of it. Invert it, or cover less."
         )
-    filled = fill(crop_visible(image[:, :3], image[:, 3:], crop), crop_mask(grown, crop))
-    everywhere = torch.ones_like(hole)
+    view, hole = crop_visible(image[:, :3], image[:, 3:], crop), crop_mask(grown, crop)
+    exposure = Exposure.of(view, hole)
+    filled = exposure.out_of_range(fill(exposure.into_range(view), hole))
+    everywhere = torch.ones_like(grown)
     picture = with_alpha_of(image, stitch(image[:, :3], filled, crop, everywhere))
-    return Erased(picture, everywhere, (crop,), picture, (1,), (0.0,), **told)
+    return Erased(picture, everywhere, (crop,), picture, (1,), (0.0,), 1, **told)
 
 
 def whole_picture(size: tuple[int, int], resolution: int | None = None) -> Crop:

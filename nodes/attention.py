@@ -23,23 +23,24 @@ class EraseOnceSRA(io.ComfyNode):
         return schema(
             node_id="EraseOnceSRA",
             display_name="Self-Rectifying Attention",
-            description="Keeps the masked region from looking at itself, so that it is filled from its surroundings.",
+            description="Stops the masked area from attending to itself, so that it is filled from its surroundings.",
             search_aliases=["SRA", "EraDiff attention", "object removal attention", "remove object"],
             inputs=[
                 io.Model.Input(
-                    "model", tooltip="Any UNet: SD1.5, SD2, SDXL and their inpainting kin. It stays as it is."
+                    "model",
+                    tooltip="Any UNet: SD1.5, SD2, SDXL or their inpainting versions. It is not changed itself.",
                 ),
                 io.Mask.Input(
                     "mask",
-                    tooltip="White where the hole is, in the picture's aspect: one mask for all pictures or one each; "
-                    "several for a single picture count as one.",
+                    tooltip="White is the hole. It needs the picture's aspect ratio. One mask for all pictures "
+                    "or one each; several for one picture are merged.",
                 ),
                 attention_input("mode"),
                 io.Combo.Input(
                     "blocks",
                     options=list(BLOCKS),
                     default="all",
-                    tooltip="Which part of the UNet it works in; the paper uses all of it.",
+                    tooltip="Which part of the UNet to patch; the paper patches all of it.",
                 ),
                 io.Float.Input(
                     "start_percent",
@@ -48,7 +49,7 @@ class EraseOnceSRA(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Where on the way from noise to picture it sets in; 0 is the beginning.",
+                    tooltip="When to switch it on during sampling; 0 is the start.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -57,10 +58,10 @@ class EraseOnceSRA(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Where on the way from noise to picture it ends; 1 is the end.",
+                    tooltip="When to switch it off during sampling; 1 is the end.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="patched", tooltip="A copy of the model with the attention in it.")],
+            outputs=[io.Model.Output(display_name="patched", tooltip="A copy of the model with this attention.")],
         )
 
     @classmethod
@@ -80,7 +81,7 @@ def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: flo
     """Rectified attention of a pixel mask, between two points of the way from noise to picture."""
     masks = mask.shape[:-2].numel() if len(mask) == 1 or mask.ndim < 4 else len(mask)  # of [b, n, h, w], b unions
     hole = as_mask(mask, *mask.shape[-2:], frames=masks)
-    sampling = model.get_model_object("model_sampling")
+    anywhere, sampling = bool(hole.any()), model.get_model_object("model_sampling")
     highest, lowest = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
 
     @cache
@@ -90,7 +91,8 @@ def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: flo
     def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
         if not lowest <= float(options["sigmas"][0]) <= highest:
             return fast_kernel(options)(q, k, v)
-        check_aspect(hole, *options["original_shape"][-2:])
+        if anywhere:  # ComfyUI hands out a small black mask where none was drawn
+            check_aspect(hole, *options["original_shape"][-2:])
         return attend(q, k, v, for_batch(tokens(height, width), q, options).to(q.device), mode, fast_kernel(options))
 
     return attention
@@ -102,8 +104,8 @@ def check_aspect(hole: Tensor, height: int, width: int) -> None:
     if not height / (width + 1) <= ratio <= (height + 1) / width:
         size = f"{hole.shape[-1]} x {hole.shape[-2]}"
         raise ValueError(
-            f"mask must have the picture's aspect, which is about {8 * width} x {8 * height}, got {size}. "
-            "Use the picture's own."
+            f"mask must have the picture's aspect ratio, about {8 * width} x {8 * height}, got {size}. "
+            "Use the mask of this picture."
         )
 
 
@@ -117,6 +119,7 @@ def for_batch(tokens: Tensor, q: Tensor, options: dict) -> Tensor:
         tokens = tokens.any(0, keepdim=True)
     if len(tokens) not in (1, pictures):
         raise ValueError(
-            f"mask must come once or once a picture ({pictures}), got {len(tokens)} masks. Give one, or as many."
+            f"mask must come once or once per picture ({pictures}), got {len(tokens)} masks. Give one, or one "
+            "per picture."
         )
     return tokens.repeat(len(q) // len(tokens), 1)

@@ -117,15 +117,19 @@ def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
             "Load its inpainting version."
         )
     if vae.latent_channels != 4:
-        raise ValueError(f"vae must give latents of 4 channels, got {vae.latent_channels}. Connect the model's own.")
+        raise ValueError(
+            f"vae must give latents of 4 channels, got {vae.latent_channels}. Connect the model's own VAE."
+        )
     needed, got = model.model.model_config.unet_config["context_dim"], conditioning[0][0].shape[-1]
     if needed != got:
         raise ValueError(
-            f"conditioning must be {needed} numbers wide for this model, got {got}. Connect Load Erase Model's."
+            f"conditioning must be {needed} numbers wide for this model, got {got}. Connect the one from Load "
+            "Erase Model."
         )
     if isinstance(model.model, SDXL) and any("pooled_output" not in extras for _, extras in conditioning):
         raise ValueError(
-            "conditioning must hold a pooled text for an SDXL model, got one without. Connect Load Erase Model's."
+            "conditioning must hold a pooled text for an SDXL model, got one without. Connect the one from Load "
+            "Erase Model."
         )
 
 

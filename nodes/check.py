@@ -8,7 +8,7 @@ from torch import Tensor
 from inpainting_core.alpha import visible
 from inpainting_core.erasing import check_picture
 from inpainting_core.masks import as_mask, peaks
-from inpainting_core.telling import without_hole
+from inpainting_core.telling import counted, without_hole
 from yoeo_core.check import IOS, Verdict, check, check_by_metric
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE
@@ -30,16 +30,17 @@ class EraseOnceSundryCheck(io.ComfyNode):
         return schema(
             node_id="EraseOnceSundryCheck",
             display_name="Sundry Check (Mask2Former)",
-            description="Says whether something is still, or newly, in the hole, and draws what it found.",
+            description="Tells whether the hole is clean or something is still, or newly, in it, and draws what "
+            "it found.",
             search_aliases=["object left", "quality check", "verify removal", "sundries", "MSN", "MARS", "YOEO"],
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="The erased pictures, RGB with or without alpha; each gets a verdict of its own."
+                    "image", tooltip="The pictures after erasing, RGB with or without alpha. Each is judged by itself."
                 ),
                 io.Mask.Input(
                     "mask",
-                    tooltip="White where something was erased, with a rim, as the Erase nodes give it in changed: one "
-                    "mask for all pictures or one each; several for a single picture count as one.",
+                    tooltip="White where something was erased, with a margin; the changed output of the Erase "
+                    "nodes is right. One mask for all pictures or one each; several for one picture are merged.",
                 ),
                 detector_input(),
                 io.Combo.Input(
@@ -47,8 +48,8 @@ class EraseOnceSundryCheck(io.ComfyNode):
                     options=list(PRESETS),
                     default=PRESETS[0],
                     tooltip="loss: YOEO's training rule (IoS 0.9, score 0.2), which finds more; metric: the rule of "
-                    "MSN and MARS (0.95 of a segment in the hole, 0.005 of the hole); custom: the loss's rule with the "
-                    "two numbers below.",
+                    "MSN and MARS (0.95 of a segment in the hole, 0.005 of the hole); custom: the rule of loss with "
+                    "the two numbers below.",
                 ),
                 io.Float.Input(
                     "ios",
@@ -57,7 +58,8 @@ class EraseOnceSundryCheck(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="The share of an entity that must lie in the hole; read only where preset is custom.",
+                    tooltip="How much of an object must lie in the hole to count as a leftover; used only with "
+                    "preset custom.",
                 ),
                 io.Float.Input(
                     "score",
@@ -65,24 +67,28 @@ class EraseOnceSundryCheck(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How sure the detector must be of an entity; read only where preset is custom.",
+                    tooltip="How sure the detector must be of an object; used only with preset custom.",
                 ),
             ],
             outputs=[
                 io.Boolean.Output(
-                    display_name="passed", is_output_list=True, tooltip="Whether nothing is in the hole; one a picture."
+                    display_name="passed",
+                    is_output_list=True,
+                    tooltip="True if nothing is left in the hole; one per picture.",
                 ),
-                io.Int.Output(display_name="count", is_output_list=True, tooltip="Number of sundries; one a picture."),
+                io.Int.Output(
+                    display_name="count", is_output_list=True, tooltip="How many leftovers were found; one per picture."
+                ),
                 io.Float.Output(
                     display_name="area",
                     is_output_list=True,
-                    tooltip="The share of the hole that is sundries, 0 to 1; one a picture.",
+                    tooltip="How much of the hole they cover, 0 to 1; one per picture.",
                 ),
                 io.Mask.Output(
-                    display_name="sundries", tooltip="White where the sundries are; they may reach out of the hole."
+                    display_name="sundries", tooltip="White where the leftovers are; they may reach beyond the hole."
                 ),
                 io.Image.Output(
-                    display_name="overlay", tooltip="The pictures with numbered entities, sundries filled in red."
+                    display_name="overlay", tooltip="The pictures with every object numbered and leftovers in red."
                 ),
                 report_output(),
             ],
@@ -97,7 +103,7 @@ class EraseOnceSundryCheck(io.ComfyNode):
         check_picture(picture)
         hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)
         highest = peaks(mask, len(picture)).amax(1).expand(len(picture)).tolist()
-        looked_at = visible(picture).clamp(0, 1)
+        looked_at = visible(picture).clamp(0, 1).float()
         verdicts, said, overlays = [], [], []
         for one, where, peak, found in zip(looked_at, hole, highest, detections(detector, looked_at), strict=True):
             verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)
@@ -120,10 +126,11 @@ def sentence(verdict: Verdict, hole: Tensor, highest: float) -> str:
         why = without_hole(highest)
         return f"Not checked: {why[0].lower()}{why[1:]}, so there is no hole to look at."
     if verdict.passed:
-        return f"Passed: no sundry in the hole (other entities: {len(verdict.others)})."
+        return f"Passed: nothing is left in the hole ({counted(len(verdict.others), 'other object')} seen)."
     scores = ", ".join(f"{score:.2f}" for score in verdict.sundries.scores.tolist())
-    noun = "sundry covers" if verdict.count == 1 else "sundries cover"
-    return f"Failed: {verdict.count} {noun} {verdict.area:.1%} of the hole (score {scores})."
+    if verdict.count == 1:
+        return f"Failed: 1 leftover covers {verdict.area:.1%} of the hole (score {scores})."
+    return f"Failed: {verdict.count} leftovers cover {verdict.area:.1%} of the hole (scores {scores})."
 
 
 def answer(verdicts: list[Verdict], said: list[str], overlays: Tensor, image: Tensor) -> io.NodeOutput:

@@ -37,16 +37,16 @@ class EraseOnceCrop(io.ComfyNode):
         return schema(
             node_id="EraseOnceCrop",
             display_name="Crop Around Mask",
-            description="Cuts out the hole with its surroundings at the size a model works best at.",
+            description="Cuts out the hole and its surroundings at the size the model works best at.",
             search_aliases=["crop and stitch", "inpaint crop", "crop mask"],
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="The pictures, RGB with or without alpha; all of them get the same window."
+                    "image", tooltip="The pictures, RGB with or without alpha. All of them get the same window."
                 ),
                 io.Mask.Input(
                     "mask",
-                    tooltip="White where the hole is: one mask for all pictures or one each; several for a single "
-                    "picture count as one.",
+                    tooltip="White is the hole. One mask for all pictures or one each; several for one picture "
+                    "are merged.",
                 ),
                 grow_input(),
                 context_input(),
@@ -56,12 +56,13 @@ class EraseOnceCrop(io.ComfyNode):
                     min=64,
                     max=2048,
                     step=64,
-                    tooltip="Side in pixels of the square that the model works on; the crop has at most its area.",
+                    tooltip="The model's own size in pixels: 512 for SD1.5 and SD2, 1024 for SDXL. The crop has "
+                    "at most this area.",
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The window, sides multiples of 64."),
-                io.Mask.Output(display_name="mask", tooltip="The grown hole in the window."),
+                io.Image.Output(display_name="image", tooltip="The window; its sides are multiples of 64."),
+                io.Mask.Output(display_name="mask", tooltip="The hole in the window, grown."),
                 CropInfo.Output(display_name="crop", tooltip="For Stitch Back."),
             ],
         )
@@ -82,13 +83,15 @@ class EraseOnceStitch(io.ComfyNode):
         return schema(
             node_id="EraseOnceStitch",
             display_name="Stitch Back",
-            description="Lays a worked-on crop back into its picture, blended over the ring around the hole.",
+            description="Puts an edited crop back into its picture and blends the edge of the hole.",
             search_aliases=["crop and stitch", "inpaint stitch", "uncrop"],
             inputs=[
                 CropInfo.Input("crop", tooltip="From Crop Around Mask."),
-                io.Image.Input("image", tooltip="The window with its hole filled, at any size of the same aspect."),
+                io.Image.Input(
+                    "image", tooltip="The window with its hole filled, at any size of the same aspect ratio."
+                ),
             ],
-            outputs=[io.Image.Output(display_name="image", tooltip="The whole pictures.")],
+            outputs=[io.Image.Output(display_name="image", tooltip="The whole pictures with the fill in place.")],
         )
 
     @classmethod
@@ -128,11 +131,11 @@ def check_fill(fill: Tensor, window: CropAround) -> None:
     crop, (height, width) = window.crop, fill.shape[-2:]
     if len(fill) not in (1, len(window.image)) and len(window.image) != 1:
         raise ValueError(
-            f"image must come once or once a picture ({len(window.image)}), got {len(fill)} pictures. "
-            "Give one, or as many."
+            f"image must come once or once per picture ({len(window.image)}), got {len(fill)} pictures. "
+            "Give one, or one per picture."
         )
     if height * crop.work_width != width * crop.work_height:
         expected = f"{crop.work_width} x {crop.work_height}"
         raise ValueError(
-            f"image must have the aspect of its crop ({expected}), got {width} x {height}. Scale it as a whole."
+            f"image must have the crop's aspect ratio ({expected}), got {width} x {height}. Scale it without cropping."
         )

@@ -51,8 +51,8 @@ class EraseOnceLoadDetector(io.ComfyNode):
                     "detector",
                     options=detector_names(),
                     default=NANO,
-                    tooltip="A small built-in Mask2Former, a file (.safetensors, .pth) or a Hugging Face folder "
-                    "in models/detection.",
+                    tooltip="The small built-in Mask2Former, or a file (.safetensors, .pth) or Hugging Face "
+                    "folder in models/detection.",
                 ),
             ],
             outputs=[
@@ -73,7 +73,7 @@ class EraseOnceLoadDetector(io.ComfyNode):
 
 def detector_input(optional: bool = False) -> io.Input:
     return Detector.Input(
-        "detector", optional=optional, tooltip="The Mask2Former that looks at the pictures, from Load Sundry Detector."
+        "detector", optional=optional, tooltip="The Mask2Former that finds objects, from Load Sundry Detector."
     )
 
 

@@ -34,11 +34,11 @@ class EraseOnceYOEO(io.ComfyNode):
         return schema(
             node_id="EraseOnceYOEO",
             display_name="Erase (YOEO)",
-            description="Removes what the mask covers in one to four steps (You Only Erase Once).",
+            description="Removes what the mask covers, in one to four steps (You Only Erase Once).",
             search_aliases=[*CALLED, "LCM"],
             inputs=[
                 *what_to_erase(),
-                io.Int.Input("steps", default=2, min=1, max=4, tooltip="Sampling steps; the model was made for 2."),
+                io.Int.Input("steps", default=2, min=1, max=4, tooltip="Sampling steps. YOEO models are made for 2."),
                 *how_to_erase(),
                 *best_of_several(),
             ],
@@ -86,12 +86,16 @@ class EraseOnceEraDiff(io.ComfyNode):
         return schema(
             node_id="EraseOnceEraDiff",
             display_name="Erase (EraDiff)",
-            description="Removes what the mask covers in many small steps that start from the noised original.",
+            description="Removes what the mask covers, in about a dozen steps that start from the noised original.",
             search_aliases=[*CALLED, "SRA"],
             inputs=[
                 *what_to_erase(),
                 io.Int.Input(
-                    "steps", default=12, min=1, max=1000, tooltip="Sampling steps; more are slower, not always better."
+                    "steps",
+                    default=12,
+                    min=1,
+                    max=1000,
+                    tooltip="Sampling steps. More is slower and not always better.",
                 ),
                 *how_to_erase(),
                 io.Float.Input(
@@ -100,8 +104,8 @@ class EraseOnceEraDiff(io.ComfyNode):
                     min=0.05,
                     max=1.0,
                     step=0.01,
-                    tooltip="How much of the path is walked: 1 starts in the most noise, less skips the noisiest steps "
-                    "and keeps more of what is there.",
+                    tooltip="1 starts from full noise. Lower values skip the noisiest steps and keep more of "
+                    "what is there, the object included.",
                 ),
                 attention_input("attention"),
                 *best_of_several(),
@@ -155,17 +159,16 @@ def what_to_erase() -> list[io.Input]:
         ),
         io.Vae.Input("vae", tooltip="The autoencoder that belongs to the model."),
         io.Conditioning.Input(
-            "conditioning", tooltip="The prompt; both methods are made for the empty one, which Load Erase Model gives."
+            "conditioning", tooltip="The prompt. Both methods expect the empty one from Load Erase Model."
         ),
         io.Image.Input(
             "image",
-            tooltip="The pictures, RGB with or without alpha. Pixels outside the grown mask come back exactly as they "
-            "are.",
+            tooltip="The pictures, RGB with or without alpha. Pixels outside the grown mask come back unchanged.",
         ),
         io.Mask.Input(
             "mask",
-            tooltip="White where to erase: one mask for all pictures, one each, or several for a single picture, each "
-            "an object of its own. Cover the shadow too.",
+            tooltip="White is erased. One mask for all pictures, one each, or several for one picture, one per object. "
+            "Cover the shadow too.",
         ),
     ]
 
@@ -179,7 +182,7 @@ def how_to_erase() -> list[io.Input]:
             min=0,
             max=0xFFFFFFFFFFFFFFFF,
             control_after_generate=True,
-            tooltip="Another seed gives another fill; the same one gives the same again.",
+            tooltip="Another seed gives another fill; the same seed gives the same one.",
         ),
         grow_input(),
         context_input(),
@@ -189,7 +192,7 @@ def how_to_erase() -> list[io.Input]:
             min=0,
             max=2048,
             step=64,
-            tooltip="Side in pixels of the square that the model works on; 0 takes the model's own.",
+            tooltip="Size in pixels at which the model works; 0 uses the model's own.",
         ),
     ]
 
@@ -203,15 +206,15 @@ def best_of_several() -> list[io.Input]:
             default=1,
             min=1,
             max=MOST_CANDIDATES,
-            tooltip="Fills drawn in one batch, of which the best is taken: with a detector the one with the least left "
-            "in the hole; among equals, or without a detector, the one that fits its surroundings best.",
+            tooltip="How many fills to draw; the best is kept. With a detector, that is the one with the least left in "
+            "the hole; among equals, or without one, the one that fits its surroundings best.",
         ),
         io.Boolean.Input(
             "until_clean",
             display_name="until clean",
             optional=True,
             default=False,
-            tooltip="Draw again while the detector, which this needs, finds something in the hole.",
+            tooltip="Draw again while the detector finds something in the hole. Needs a detector.",
         ),
         io.Int.Input(
             "tries",
@@ -219,7 +222,7 @@ def best_of_several() -> list[io.Input]:
             default=TRIES,
             min=1,
             max=32,
-            tooltip="How often to draw at most; read only with until clean.",
+            tooltip="The most times to draw; used only with until clean.",
         ),
         detector_input(optional=True),
     ]
@@ -228,7 +231,9 @@ def best_of_several() -> list[io.Input]:
 def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPatcher | None) -> dict:
     """The choice between candidates as the pipelines take it.  Raises ValueError where nobody could say it is clean."""
     if until_clean and detector is None:
-        raise ValueError("until_clean needs a detector that says when it is clean, got none: Load Sundry Detector.")
+        raise ValueError(
+            "until_clean needs a detector that says when it is clean, got none. Connect Load Sundry Detector."
+        )
     judge = None if detector is None else judge_by(partial(detections, detector))
     return {"candidates": candidates, "judge": judge, "tries": tries if until_clean else 1}
 
@@ -236,8 +241,8 @@ def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPat
 def what_comes_out() -> list[io.Output]:
     return [
         io.Image.Output(display_name="image", tooltip="The pictures without what the mask covered."),
-        io.Mask.Output(display_name="changed", tooltip="Where they may differ from the given ones: the grown mask."),
-        io.Image.Output(display_name="candidates", tooltip="All candidates of each picture, the best first."),
+        io.Mask.Output(display_name="changed", tooltip="Where the pictures may have changed: the grown mask."),
+        io.Image.Output(display_name="candidates", tooltip="All candidates for each picture, best first."),
         report_output(),
     ]
 

@@ -17,19 +17,20 @@ class EraseOnceExamplePicture(io.ComfyNode):
         return schema(
             node_id="EraseOnceExamplePicture",
             display_name="Example Picture",
-            description="A photograph with its mask, to try an eraser on before you take a picture of your own.",
+            description="A photograph with its mask, to try an eraser before you use your own picture.",
             search_aliases=["sample image", "demo picture", "test image", "example image"],
             inputs=[
                 io.Combo.Input(
                     "picture",
                     options=list(EXAMPLES),
                     default=next(iter(EXAMPLES)),
-                    tooltip="wren: a bird on a rock; rocket: one on its pad; satellite: a spacecraft over a coast.",
+                    tooltip="wren: a bird on a rock; rocket: a rocket on its pad; satellite: a spacecraft over "
+                    "a coast.",
                 )
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The photograph."),
-                io.Mask.Output(display_name="mask", tooltip="White over the object."),
+                io.Mask.Output(display_name="mask", tooltip="White over the object to erase."),
             ],
         )
 

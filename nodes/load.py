@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import folder_paths
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.v0_0_2 import io
 
 from inpainting_core.built_in import BUILT_IN, NANO
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint
+from inpainting_core.empty_prompt import Prompt
 
 from .boundary import conditioning_from
 from .files import fingerprint, folders_with
@@ -28,46 +31,56 @@ class EraseOnceLoadModel(io.ComfyNode):
         return schema(
             node_id="EraseOnceLoadModel",
             display_name="Load Erase Model",
-            description="Loads an inpainting model to erase with, and the empty prompt it runs on.",
+            description="Loads an inpainting model to erase with, and the empty prompt it needs.",
             search_aliases=["erase model loader", "object removal", "inpaint model", "YOEO", "EraDiff"],
             inputs=[
                 io.Combo.Input(
                     "model",
                     options=model_names(),
                     default=NANO,
-                    tooltip="A small built-in model, a file in models/checkpoints or a folder in models/diffusers.",
+                    tooltip="A small built-in model, or a file in models/checkpoints or a folder in models/diffusers.",
                 ),
                 io.Combo.Input(
                     "unet",
                     options=unet_names(),
                     default=NONE,
-                    tooltip="A UNet to lay over the model's own, as YOEO's authors publish theirs; "
+                    tooltip="A UNet to use instead of the model's own, such as the one YOEO's authors publish: "
                     "a file in models/diffusion_models or models/inpaint.",
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="The inpainting UNet; it carries its own settings."),
-                io.Vae.Output(display_name="vae", tooltip="The autoencoder that belongs to it."),
+                io.Model.Output(display_name="model", tooltip="The inpainting UNet, with its settings."),
+                io.Vae.Output(display_name="vae", tooltip="The autoencoder that belongs to the model."),
                 io.Conditioning.Output(
-                    display_name="conditioning", tooltip="The empty prompt: erasing needs no words."
+                    display_name="conditioning", tooltip="The empty prompt; erasing needs no words."
                 ),
             ],
         )
 
     @classmethod
     def execute(cls, model: str, unet: str) -> io.NodeOutput:
-        loaded = read_checkpoint(model_path(model))
-        if unet != NONE:
-            loaded = read_checkpoint(unet_path(unet), base=loaded)
-        check_complete(loaded, model)
-        patcher, vae = build_model(loaded), build_vae(loaded)
-        if loaded.config.vae.kind == "tiny":
-            show_true_colours(patcher, vae)
-        return io.NodeOutput(patcher, vae, conditioning_from(loaded.empty_prompt))
+        patcher, vae, prompt = load(model, unet)
+        return io.NodeOutput(patcher, vae, conditioning_from(prompt))
 
     @classmethod
     def fingerprint_inputs(cls, model: str, unet: str) -> list[tuple[str, int, int]]:
         return fingerprint(model_path(model), *([unet_path(unet)] if unet != NONE else []))
+
+
+def load(model: str, unet: str, disable_dynamic: bool = False) -> tuple[ModelPatcher, VAE, Prompt]:
+    """The model, autoencoder and empty prompt of what the node's two lists name.
+
+    Newer ComfyUIs call it again for a second copy of the model: torch.compile, hooks and other GPUs need one.
+    """
+    loaded = read_checkpoint(model_path(model))
+    if unet != NONE:
+        loaded = read_checkpoint(unet_path(unet), base=loaded)
+    check_complete(loaded, model)
+    patcher, vae = build_model(loaded, disable_dynamic), build_vae(loaded)
+    if loaded.config.vae.kind == "tiny":
+        show_true_colours(patcher, vae)
+    patcher.cached_patcher_init = (load, (model, unet), 0)  # 0: the model's place in what is returned
+    return patcher, vae, loaded.empty_prompt
 
 
 def model_names() -> list[str]:

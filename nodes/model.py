@@ -33,8 +33,11 @@ class Width(int):
     __rmul__ = __mul__
 
 
-def build_model(checkpoint: Checkpoint) -> ModelPatcher:
-    """The checkpoint's UNet as a MODEL that carries its configuration, placed and cast as ComfyUI does it."""
+def build_model(checkpoint: Checkpoint, disable_dynamic: bool = False) -> ModelPatcher:
+    """The checkpoint's UNet as a MODEL that carries its configuration, placed and cast as ComfyUI does it.
+
+    ``disable_dynamic`` keeps it out of newer ComfyUIs' dynamic memory management.
+    """
     keys = unet_keys(checkpoint.config.unet)
     weights = {keys[name]: weight for name, weight in checkpoint.unet.items()}
     device = model_management.get_torch_device()
@@ -51,8 +54,10 @@ def build_model(checkpoint: Checkpoint) -> ModelPatcher:
     model = family(described, MODEL_TYPES[checkpoint.config.prediction]).to(offload)
     model.set_inpaint()
     model.load_model_weights(weights)
+    # under dynamic memory management a layer keeps the dtype its weight came in, and a copy made without it never casts
+    model.diffusion_model.to(dtype)
     # dynamic memory management, newer than 0.3.75, swaps this class for its own when it starts
-    patcher = getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
+    patcher = ModelPatcher if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)
     loaded = patcher(model, load_device=device, offload_device=offload)
     loaded.set_attachments(CONFIG, checkpoint.config)
     return loaded

@@ -46,8 +46,8 @@ def replace_self_attention(model: ModelPatcher, attention: Attention, blocks: li
     taken = sorted({key[:2] for key in owned} & set(blocks))
     if taken:
         raise ValueError(
-            f"model must have its self-attention free, but another node replaced it in block {taken[0]}. "
-            "Take one of the two out."
+            f"model must have its own self-attention, but another node has replaced it in block {taken[0]}. "
+            "Remove one of the two nodes."
         )
     patched = model.clone()
     for block in blocks:
@@ -61,7 +61,7 @@ def _in_its_place(attention: Attention) -> Callable[[Tensor, Tensor, Tensor, dic
     @cache
     def warn(tokens: int, height: int, width: int) -> None:
         logging.warning(
-            f"Erase Once: {tokens} tokens do not lie on the {width} x {height} grid, attention stays plain."
+            f"Erase Once: {tokens} tokens do not fit the {width} x {height} grid, so plain attention is used."
         )
 
     def replacement(q: Tensor, k: Tensor, v: Tensor, options: dict) -> Tensor:

@@ -31,8 +31,8 @@ def grow_input() -> io.Int.Input:
         default=5,
         min=0,
         max=64,
-        tooltip="Pixels, in a crop of up to 512 or the model's own size, by which the mask is widened and over which "
-        "the seam is blended; in a larger crop in proportion.",
+        tooltip="Widens the mask by this many pixels and blends the seam over them. It scales up in crops larger than "
+        "512 px or the model's own size.",
     )
 
 
@@ -43,7 +43,7 @@ def context_input() -> io.Float.Input:
         min=0.0,
         max=4.0,
         step=0.05,
-        tooltip="How much of the surroundings to look at on each side, as a fraction of the hole's size.",
+        tooltip="How much of the surroundings the model sees on each side, as a fraction of the hole's size.",
     )
 
 
@@ -52,5 +52,6 @@ def attention_input(name: str) -> io.Combo.Input:
         name,
         options=list(MODES),
         default=MODES[0],
-        tooltip="rectified: the hole does not look at itself; strict: nothing looks at the hole; off: plain attention.",
+        tooltip="rectified: the hole does not attend to itself; strict: nothing attends to the hole; off: plain "
+        "attention.",
     )

@@ -21,22 +21,22 @@ class EraseOnceSigmas(io.ComfyNode):
         return schema(
             node_id="EraseOnceSigmas",
             display_name="Erase Sigmas",
-            description="The noise levels that YOEO and EraDiff sample at, for SamplerCustom and its kin.",
+            description="The noise levels of YOEO and EraDiff, for SamplerCustom and similar nodes.",
             search_aliases=["YOEO scheduler", "EraDiff scheduler", "LCM sigmas"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that will be sampled; its schedule gives the noise levels."),
+                io.Model.Input("model", tooltip="The model to be sampled; the levels come from its noise schedule."),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     default=METHODS[0],
-                    tooltip="yoeo: timesteps 999, 749, 499, 249; eradiff: evenly spaced ones that begin at 999.",
+                    tooltip="yoeo: timesteps 999, 749, 499, 249; eradiff: evenly spaced timesteps from 999 down.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=2,
                     min=1,
                     max=1000,
-                    tooltip="Sampling steps: 1 to 4 for yoeo, 12 or so for eradiff.",
+                    tooltip="Sampling steps: 1 to 4 for yoeo, about 12 for eradiff.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -44,10 +44,10 @@ class EraseOnceSigmas(io.ComfyNode):
                     min=0.05,
                     max=1.0,
                     step=0.01,
-                    tooltip="Below 1 the noisiest part of eradiff's path is left out; yoeo has no use for it.",
+                    tooltip="Below 1, eradiff skips its noisiest steps; yoeo ignores it.",
                 ),
             ],
-            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="Falling noise levels, the last one 0.")],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="Noise levels from high to low; the last is 0.")],
         )
 
     @classmethod
@@ -57,7 +57,7 @@ class EraseOnceSigmas(io.ComfyNode):
         if not isinstance(sampling, ModelSamplingDiscrete):
             raise ValueError(
                 "model must have Stable Diffusion's 1000 timesteps, got one with another noise schedule. "
-                "Load such a model."
+                "Load an SD1.5, SD2 or SDXL model."
             )
         visited = timesteps(steps) if method == "yoeo" else trailing_timesteps(steps, strength)
         return io.NodeOutput(torch.cat([sampling.sigma(torch.tensor(visited)), torch.zeros(1)]))

@@ -1,4 +1,4 @@
-"""Snap Mask to Entity: a rough brush stroke or box becomes the whole mask of what it means."""
+"""Snap Mask to Entity: a rough brush stroke or box becomes the whole mask of the object it marks."""
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -27,17 +27,15 @@ class EraseOnceSnapMask(io.ComfyNode):
         return schema(
             node_id="EraseOnceSnapMask",
             display_name="Snap Mask to Entity",
-            description="Turns a loose brush stroke, outline or box into the exact mask of the entity it means.",
+            description="Turns a rough brush stroke, outline or box into the exact mask of the object it marks.",
             search_aliases=["refine mask", "magic wand", "select object", "segment", "Mask2Former", "SAM"],
             inputs=[
-                io.Image.Input(
-                    "image", tooltip="The pictures that the mask was painted on, RGB with or without alpha."
-                ),
+                io.Image.Input("image", tooltip="The pictures the mask was painted on, RGB with or without alpha."),
                 io.Mask.Input(
                     "mask",
-                    tooltip="Strokes inside, boxes or outlines around what you mean, one mask for all pictures or one "
-                    "each; several for a single picture stay several. Parts that do not touch each other are taken one "
-                    "by one.",
+                    tooltip="Strokes on the objects, or boxes or outlines around them. One mask for all "
+                    "pictures or one each; several for one picture stay separate. Parts that do not touch are handled "
+                    "one by one.",
                 ),
                 detector_input(),
                 io.Int.Input(
@@ -45,13 +43,13 @@ class EraseOnceSnapMask(io.ComfyNode):
                     default=0,
                     min=0,
                     max=256,
-                    tooltip="Pixels by which the result is widened; the Erase nodes grow their masks by themselves.",
+                    tooltip="Widens the result by this many pixels. The Erase nodes already grow their masks.",
                 ),
             ],
             outputs=[
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="The entities, grown; a part that hits no entity stays as it was painted.",
+                    tooltip="The objects, grown. A part that matches no object stays as painted.",
                 ),
                 report_output(),
             ],
@@ -65,7 +63,7 @@ class EraseOnceSnapMask(io.ComfyNode):
         if len(picture) > 1:
             several = several.amax(1, keepdim=True).expand(len(picture), -1, -1, -1)
             highest = highest.amax(1, keepdim=True).expand(len(picture), -1)
-        looked_at = visible(picture).clamp(0, 1)
+        looked_at = visible(picture).clamp(0, 1).float()
         snapped = [
             snap(one[None], sure_entities(found, 0, picture.shape[-2:]))
             for masks, found in zip(several, detections(detector, looked_at), strict=True)
@@ -80,9 +78,9 @@ class EraseOnceSnapMask(io.ComfyNode):
 def sentence(snapped: Snapped, highest: float) -> str:
     """What became of the parts of one mask, in words; ``highest`` is the highest value that was given."""
     if not snapped.scores:
-        return f"{without_hole(highest)}: nothing to snap, an empty mask is handed on."
+        return f"{without_hole(highest)}: nothing to snap, so the mask stays empty."
     hits = [f"{score:.2f}" for score in snapped.scores if score is not None]
-    text = f"{len(hits)} of {counted(len(snapped.scores), 'part')} snapped to an entity"
+    text = f"{len(hits)} of {counted(len(snapped.scores), 'part')} snapped to an object"
     stayed = len(snapped.scores) - len(hits)
-    scores = f" (score {', '.join(hits)})" if hits else ""
-    return f"{text}{scores}; {stayed} hit none and stayed as painted." if stayed else f"{text}{scores}."
+    scores = f" (score{'s' if len(hits) > 1 else ''} {', '.join(hits)})" if hits else ""
+    return f"{text}{scores}; {stayed} matched none and stayed as painted." if stayed else f"{text}{scores}."

@@ -6,7 +6,7 @@ from comfy_execution.utils import get_executing_context
 
 def report_output() -> io.Output:
     """The output of what a node says; last, because links are stored by position."""
-    return io.String.Output(display_name="report", tooltip="What was done and what came out, in words.")
+    return io.String.Output(display_name="report", tooltip="What was done and how it turned out, in words.")
 
 
 def report_of(said: list[str], of: str = "Picture") -> str:

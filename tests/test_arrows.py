@@ -24,7 +24,7 @@ MAY_KNOW = {
     "yoeo_core": {"yoeo_core", "inpainting_core"},
     "nodes": set(CORES),
     "training": {"training", *CORES},
-    "workflows": {"workflows"},
+    "workflows": {"workflows", "inpainting_core.picture_files"},
     "benchmarks": {"benchmarks", "training", "workflows", *CORES},
     "tests": set(ROOMS) - {"nodes"},  # ComfyUI owns the name "nodes": ours are reached through the pack
 }

@@ -82,10 +82,10 @@ def test_prompt_and_negative_share_the_masks_of_the_batch(model):
 
 
 def test_masks_that_do_not_fit_are_named(model):
-    with pytest.raises(ValueError, match=re.escape("mask must come once or once a picture (2), got 3 masks.")):
+    with pytest.raises(ValueError, match=re.escape("mask must come once or once per picture (2), got 3 masks.")):
         replacement(patched(model, hole(3)), "middle", 0)(*qkv(2), options())
     with pytest.raises(
-        ValueError, match=re.escape("mask must have the picture's aspect, which is about 96 x 64, got 64 x 96.")
+        ValueError, match=re.escape("mask must have the picture's aspect ratio, about 96 x 64, got 64 x 96.")
     ):
         replacement(patched(model, hole().mT), "middle", 0)(*qkv(), options())
     with pytest.raises(ValueError, match="mask must hold numbers from 0 to 1"):
@@ -108,7 +108,7 @@ def test_rearranged_tokens_get_plain_attention_and_one_warning(model, caplog):
         out = [patch(*qkv(tokens=10), options()) for _ in range(3)][0]
     assert out.shape == (1, 10, 8)
     assert [record.message for record in caplog.records] == [
-        "Erase Once: 10 tokens do not lie on the 6 x 4 grid, attention stays plain."
+        "Erase Once: 10 tokens do not fit the 6 x 4 grid, so plain attention is used."
     ]
 
 
@@ -155,7 +155,7 @@ def test_a_second_owner_of_the_same_blocks_is_refused(model):
     decoder = patched(model, blocks="decoder")
     patched(decoder, blocks="encoder")
     with pytest.raises(
-        ValueError, match=re.escape("model must have its self-attention free, but another node replaced it")
+        ValueError, match=re.escape("model must have its own self-attention, but another node has replaced it")
     ):
         patched(decoder)
     theirs = model.clone()
@@ -216,3 +216,8 @@ def test_several_masks_of_each_picture_count_as_one_each(model):
     given = torch.stack([hole(2), hole(2).roll(3, -1)], 1)
     out = replacement(patched(model, given), "middle", 0)(*qkv(2), options())
     assert torch.allclose(out, expected(*qkv(2), given.amax(1)), atol=1e-5)
+
+
+def test_comfyuis_small_black_mask_leaves_attention_as_it_is(model):
+    out = replacement(patched(model, torch.zeros(1, 64, 64)), "middle", 0)(*qkv(), options())
+    assert torch.allclose(out, expected(*qkv(), hole(), "off"), atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from tiny import tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
-from inpainting_core.choosing import Choice, choose, draw_noise, mean_of_draws, seam_energy
+from inpainting_core.choosing import LOOKED_AT_PX, Choice, choose, draw_noise, mean_of_draws, neighbourhood, seam_energy
 from inpainting_core.engine import DiffusersEngine
 from inpainting_core.erasing import erase_holes
 from yoeo_core import pipeline as yoeo
@@ -134,3 +134,26 @@ def test_a_picture_of_a_batch_is_what_it_is_alone(method, candidates):
     for first in (0, 2 * candidates):
         assert torch.equal(batch.candidates[first : first + candidates], alone.candidates)
     assert torch.equal(batch.image[0], batch.image[2])
+
+
+def test_a_fill_is_compared_with_what_is_near_its_hole_only():
+    """The colours of a far corner are no licence for the fill, and nothing but the hole's neighbourhood is matched."""
+    view, hole = torch.full((1, 3, 256, 256), 0.5), torch.zeros(1, 1, 256, 256)
+    view[..., 200:, 200:] = torch.rand(3, 56, 56)
+    hole[..., 20:60, 20:60] = 1
+    before = view.clone()
+    chosen = choose(lambda view, hole: view, torch.where(hole > 0, torch.rand(1, 3, 256, 256), view), hole, Choice())
+    assert torch.equal(chosen.fills[..., :124, :124], torch.full((1, 3, 124, 124), 0.5))
+    assert torch.equal(chosen.fills[..., 124:, 124:], view[..., 124:, 124:]) and torch.equal(view, before)
+
+
+@pytest.mark.parametrize("box", [(0, 0), (0, 1), (30, 250), (255, 256), (0, 256)])
+def test_the_neighbourhood_holds_the_hole_with_what_is_around_it(box):
+    hole = torch.zeros(1, 1, 256, 192)
+    hole[..., box[0] : box[1], 100:101] = 1
+    _, rows, columns = neighbourhood(hole)
+    if box[0] == box[1]:
+        assert hole[..., rows, columns].shape == hole.shape
+    else:
+        assert rows == slice(max(0, box[0] - LOOKED_AT_PX), box[1] + LOOKED_AT_PX)
+        assert columns == slice(100 - LOOKED_AT_PX, 101 + LOOKED_AT_PX)

@@ -106,7 +106,7 @@ def test_a_hole_that_holds_an_entity_fails_and_says_so(detector):
     answer = run_check(picture(), WIDE, detector)
     passed, count, area, sundries = answer.result[:4]
     assert passed == [False] and count[0] > 0 and 0 < area[0] <= 1 and sundries.any()
-    pattern = rf"Failed: {count[0]} (sundry covers|sundries cover) {area[0]:.1%} of the hole \(score 0\.\d\d.*\)\."
+    pattern = rf"Failed: {count[0]} (leftover covers|leftovers cover) {area[0]:.1%} of the hole \(scores? 0\.\d\d.*\)\."
     assert re.fullmatch(pattern, said(answer))
     custom = run_check(picture(), WIDE, detector, "custom", ios=0.9, score=0.2)
     assert custom.result[:3] == answer.result[:3]
@@ -122,7 +122,7 @@ def test_an_empty_mask_and_a_picture_without_entities_pass(preset: str, detector
         assert said(answer) == "Not checked: the mask is empty, so there is no hole to look at."
     answer = run_check(picture(), WIDE, blind, preset)
     assert answer.result[:3] == ([True], [0], [0.0]) and not answer[3].any()
-    assert said(answer) == "Passed: no sundry in the hole (other entities: 0)."
+    assert said(answer) == "Passed: nothing is left in the hole (0 other objects seen)."
 
 
 def test_the_built_in_detectors_verdicts_are_the_metrics():
@@ -143,7 +143,7 @@ def test_masks_of_another_size(detector):
     small = torch.nn.functional.max_pool2d(WIDE[None], 2)[0]
     assert run_check(picture(), small, detector)[0] == [False]
     for name, settings in (("EraseOnceSundryCheck", ("loss", 0.9, 0.2)), ("EraseOnceSnapMask", (0,))):
-        with pytest.raises(ValueError, match="mask must have the picture's size or at least its aspect"):
+        with pytest.raises(ValueError, match="mask must have the picture's size or aspect ratio"):
             nodes()[name].execute(picture(), torch.ones(1, 60, 60), detector, *settings)
         with pytest.raises(ValueError, match=re.escape("image must have 3 channels (RGB) or 4")):
             nodes()[name].execute(picture()[..., :1], WIDE, detector, *settings)
@@ -180,7 +180,7 @@ def test_a_stroke_becomes_an_entity_and_is_grown(detector):
     stroke = mask(top, top + 1, left, left + 1)
     answer = snap(image, stroke, detector, 0)
     assert any(torch.equal(answer[0][0] == 1, one) for one in entities.masks) and answer[0][0, top, left] == 1
-    assert re.fullmatch(r"1 of 1 part snapped to an entity \(score 0\.\d\d\)\.", said(answer))
+    assert re.fullmatch(r"1 of 1 part snapped to an object \(score 0\.\d\d\)\.", said(answer))
     wider = snap(image, stroke, detector, 4)[0]
     assert torch.equal(wider, grow(answer[0][None], 4)[0]) and wider.sum() > answer[0].sum()
 
@@ -190,10 +190,9 @@ def test_a_stroke_that_hits_nothing_stays(blind):
     stroke = mask(10, 14, 10, 60)
     answer = snap(picture(2), torch.cat([stroke, EMPTY]), blind, 0)
     assert torch.equal(answer[0], torch.cat([stroke, EMPTY]))
-    stayed = "0 of 1 part snapped to an entity; 1 hit none and stayed as painted."
+    stayed = "0 of 1 part snapped to an object; 1 matched none and stayed as painted."
     assert (
-        said(answer)
-        == f"Picture 1: {stayed} Picture 2: The mask is empty: nothing to snap, an empty mask is handed on."
+        said(answer) == f"Picture 1: {stayed} Picture 2: The mask is empty: nothing to snap, so the mask stays empty."
     )
 
 
@@ -302,6 +301,12 @@ def test_what_was_not_checked_is_neither_green_nor_red(detector, blind):
     assert (grey.amax() - grey.amin()) < 0.02
     faint = run_check(picture(), WIDE * 0.3, detector)
     assert (
-        said(faint)
-        == "Not checked: no part of the mask reaches 1/2 (its highest is 0.30), so there is no hole to look at."
+        said(faint) == "Not checked: no part of the mask reaches 1/2 (its highest is 0.30), so there is no "
+        "hole to look at."
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_picture_is_checked_in_every_precision(detector, dtype: torch.dtype):
+    answer = run_check(picture().to(dtype), WIDE, detector)
+    assert answer[3].dtype == answer[4].dtype == dtype

@@ -32,7 +32,8 @@ def modules() -> set[str]:
 def test_a_pages_python_runs_from_top_to_bottom(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     program = tmp_path / "page.py"
     program.write_text(python_of(ROOT / page))
-    monkeypatch.chdir(ROOT)
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(tmp_path)  # what it writes stays there
     run_path(str(program))
 
 

@@ -140,7 +140,10 @@ def test_a_photograph_is_no_mask(tmp_path: Path, name: str, mode: str):
     else:
         photo = photo.convert(mode)
     photo.save(tmp_path / "photo.png")
-    with pytest.raises(ValueError, match="photo.png must be white .*; it holds (a picture of many colours|shades all)"):
+    with pytest.raises(
+        ValueError,
+        match="photo.png must be white .*; it (holds (a picture|shades all)|is a picture cut out)",
+    ):
         read_mask(tmp_path / "photo.png")
 
 
@@ -161,3 +164,23 @@ def test_any_scribble_is_read_as_it_was_drawn(
     hole = np.asarray(picture)
     mask = read_mask(draw_mask(tmp_path_factory.mktemp("scribble") / "m", hole, how))
     assert torch.equal(mask[0, 0], torch.from_numpy(hole.astype(np.float32)))
+
+
+def test_a_cut_out_picture_is_no_mask(tmp_path: Path):
+    """Its colours are no drawing, and whether the shape or what is bright in it is meant is not said."""
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        alpha = np.zeros((64, 64, 1), np.uint8)
+        alpha[10:50, 12 + seed : 50] = 255
+        Image.fromarray(np.concatenate([pixels // (1 + seed % 3), alpha], -1)).save(tmp_path / "cut.png")
+        with pytest.raises(ValueError, match="cut.png must be white .*(is a picture cut out|holds the colours)"):
+            read_mask(tmp_path / "cut.png")
+
+
+def test_white_strokes_on_black_with_transparency_around_are_a_drawing(tmp_path: Path):
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[8:56, 8:56, 3] = 255
+    pixels[20:30, 20:30, :3] = 255
+    Image.fromarray(pixels).save(tmp_path / "strokes.png")
+    assert (read_mask(tmp_path / "strokes.png")[0, 0].numpy() == (pixels[..., 0] > 0)).all()

@@ -50,7 +50,7 @@ def test_each_result_has_its_pictures_place_name_and_format(tmp_path: Path, caps
     row = done["b/c d/ü.JPG"]
     assert row["mask"] == "../masks/b/c d/ü.tif" and row["result"] == "b/c d/ü.JPG"
     assert row["crops"] == "1" and row["sizes"] == "64 x 64" and float(row["seconds"]) > 0 and row["verdict"] == ""
-    assert row["says"].startswith("1 crop")
+    assert row["says"].startswith("Erased 1 object: 64 x 64, 1 step, ")
 
 
 def test_bad_pairs_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -65,7 +65,7 @@ def test_bad_pairs_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.
     assert run(tmp_path) == 1
     said = capsys.readouterr()
     assert "1 of 6 pictures will be left, for not exactly one mask was found: 3.png" in said.err
-    assert "2.png: mask must have the picture's size or at least its aspect" in said.err
+    assert "2.png: mask must have the picture's size or aspect ratio" in said.err
     assert f"3.png: it has no mask: {tmp_path}/masks/3.* is missing." in said.err
     assert "4.jpg: 4.jpg must be a whole picture file" in said.err
     assert "5.png: mask must leave some of the picture to look at" in said.err
@@ -172,7 +172,7 @@ def test_the_detector_chooses_and_its_verdict_is_in_the_table(tmp_path: Path):
     mask(tmp_path / "masks" / "1.png")
     assert run(tmp_path, "--detector", "nano", "--candidates", "2", "--until-clean", "--tries", "2") == 0
     row = rows(tmp_path)["1.png"]
-    assert row["verdict"] == "clean" and "best of 2" in row["says"] and "Sundry Check: " in row["says"]
+    assert row["verdict"] == "clean" and "best of 2" in row["says"] and row["says"].endswith(" Clean.")
     assert "--candidates 2 --detector nano --until-clean --tries 2" in row["settings"]
 
 

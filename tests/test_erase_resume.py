@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,9 @@ def test_a_table_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.
 def start(folder: Path, results: int, *more: str) -> subprocess.Popen:
     """A run in a process of its own that has written at least so many results."""
     command = [sys.executable, "-m", "training.erase", *flags(folder, *more)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job is born deaf to it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heard, **pipes)
     deadline = time.monotonic() + 120
     while len(times(folder)) < results and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

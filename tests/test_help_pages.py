@@ -1,4 +1,4 @@
-"""The help pages: every node has one in three languages, it lists what the node has, and quotes what the code says."""
+"""The help pages: every node has one in every language, it lists what the node has, and quotes what the code says."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from markdown_it import MarkdownIt
 from test_arrows import LIGHT
 
 from workflows.comfyui import Server
@@ -16,10 +17,18 @@ from workflows.describe import inputs, ours, read
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "web" / "docs"
 NODES = sorted(read("en"))
-WRONG = {"en": "## What goes wrong, and why", "zh": "## 常见问题与原因", "ja": "## うまくいかないとき"}
+# The parts of a page in their order; the last holds what goes wrong, and why.
+PARTS = {
+    "en": ("## Recipe", "## Inputs", "## Outputs", "## What goes wrong, and why"),
+    "zh": ("## 配方", "## 输入", "## 输出", "## 常见问题与原因"),
+    "zh-TW": ("## 做法", "## 輸入", "## 輸出", "## 常見問題與原因"),
+    "ja": ("## レシピ", "## 入力", "## 出力", "## うまくいかないとき"),
+    "ko": ("## 사용법", "## 입력", "## 출력", "## 문제와 원인"),
+    "ru": ("## Рецепт", "## Входы", "## Выходы", "## Что может пойти не так и почему"),
+}
 RANGE = ("default", "min", "max")
 
-every_page = pytest.mark.parametrize(("node", "language"), [(node, language) for node in NODES for language in WRONG])
+every_page = pytest.mark.parametrize(("node", "language"), [(node, language) for node in NODES for language in PARTS])
 
 
 def place(node: str, language: str) -> str:
@@ -67,7 +76,7 @@ def sentences() -> list[re.Pattern]:
 
 def quoted(text: str, language: str) -> list[str]:
     """The sentences of the code that a page explains."""
-    return re.findall(r"^- `([^`]+)`", text.split(WRONG[language])[1], re.MULTILINE)
+    return re.findall(r"^- `([^`]+)`", text.split(PARTS[language][-1])[1], re.MULTILINE)
 
 
 def docs_address(server: Server, object_info: dict) -> str:
@@ -88,7 +97,7 @@ def asked(docs: str, node: str, language: str) -> str:
 
 
 def test_there_is_a_page_for_every_node_in_every_language_and_no_other():
-    expected = {place(node, language) for node in NODES for language in WRONG}
+    expected = {place(node, language) for node in NODES for language in PARTS}
     assert {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} == expected
 
 
@@ -96,7 +105,9 @@ def test_there_is_a_page_for_every_node_in_every_language_and_no_other():
 def test_a_page_has_its_parts(node: str, language: str):
     text = page(node, language)
     assert text.startswith(f"# {read(language)[node]['display_name']}\n")
-    assert WRONG[language] in text and f"](pictures/{node}.jpg)" in text
+    assert tuple(re.findall("^## .+$", text, re.MULTILINE)) == PARTS[language]
+    assert "](pictures/" in text.split("\n## ")[0], "a page leads with a picture"
+    assert f"](pictures/{node}.jpg)" in text
     assert 35 <= len(text.splitlines()) <= 80
 
 
@@ -133,6 +144,14 @@ def test_a_page_names_our_nodes_as_its_language_does(node: str, language: str):
     assert language == "en" or [title for title in titles("en") if title in prose] == []
 
 
+@every_page
+def test_every_emphasis_is_closed(node: str, language: str):
+    """Markdown closes none between a bracket and a letter, as Korean would put them: the page shows the asterisks."""
+    blocks = MarkdownIt("commonmark").enable("table").parse(page(node, language))
+    words = [word.content for block in blocks for word in block.children or [] if word.type == "text"]
+    assert [text for text in words if "*" in text] == []
+
+
 def titles(language: str) -> list[str]:
     return [words["display_name"] for words in read(language).values()]
 
@@ -144,17 +163,17 @@ def test_a_page_has_no_link_within_the_pack(node: str, language: str):
     assert [link for link in links if not link.startswith("https://")] == []
 
 
-@pytest.mark.parametrize("language", ["en", "zh", "ja", "fr"])
+@pytest.mark.parametrize("language", [*PARTS, "fr"])
 @pytest.mark.parametrize("node", NODES)
 def test_the_frontend_gets_the_page(server: Server, object_info: dict, node: str, language: str):
     """English where a language has none, as French has."""
     got = asked(docs_address(server, object_info), node, language)
-    assert got == page(node, language if language in WRONG else "en")
+    assert got == page(node, language if language in PARTS else "en")
 
 
 def test_every_picture_is_there_and_served(server: Server, object_info: dict):
     """A picture's address is relative to docs/, whichever folder the page lies in."""
-    pages = [page(node, language) for node in NODES for language in WRONG]
+    pages = [page(node, language) for node in NODES for language in PARTS]
     pictures = sorted({picture for text in pages for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)})
     assert [picture for picture in pictures if not (DOCS / picture).is_file()] == []
     for picture in pictures:

@@ -6,7 +6,17 @@ import pytest
 import torch
 from references import grow_by_loop
 
-from inpainting_core.masks import as_mask, as_objects, bounding_boxes, components, feather, grow, to_grid, to_tokens
+from inpainting_core.masks import (
+    as_mask,
+    as_objects,
+    bounding_boxes,
+    components,
+    dilate,
+    feather,
+    grow,
+    to_grid,
+    to_tokens,
+)
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (1, 20, 30), (1, 1, 20, 30), (3, 20, 30), (3, 1, 20, 30)])
@@ -42,7 +52,7 @@ def test_masks_are_told_apart_by_picture_and_object(shape, frames, columns):
 
 
 def test_as_many_masks_as_fit_no_picture_are_refused():
-    with pytest.raises(ValueError, match=re.escape("mask must come once or once a picture (2), got 3 masks.")):
+    with pytest.raises(ValueError, match=re.escape("mask must come once or once per picture (2), got 3 masks.")):
         as_mask(torch.ones(3, 8, 8), 8, 8, frames=2)
 
 
@@ -55,7 +65,7 @@ def test_half_is_hole_and_jpeg_grey_is_not():
     [
         (torch.ones(8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [8]."),
         (torch.ones(0, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [0, 8, 8]."),
-        (torch.ones(2, 3, 8, 8), "mask must come once or once a picture (1), got 2 times 3."),
+        (torch.ones(2, 3, 8, 8), "mask must come once or once per picture (1), got 2 times 3."),
         (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
         (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
         (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),
@@ -87,6 +97,12 @@ def test_comfyuis_small_black_mask_fits_every_picture():
 def test_grow_is_euclidean(radius):
     mask = (torch.rand(14, 17, generator=torch.Generator().manual_seed(1)) > 0.96).float()
     assert torch.equal(grow(mask[None, None], radius)[0, 0], grow_by_loop(mask, radius))
+
+
+@pytest.mark.parametrize("px", [0, 1, 8, 24])
+def test_dilate_reaches_as_a_square_does(px):
+    mask = (torch.rand(2, 1, 40, 33, generator=torch.Generator().manual_seed(2)) > 0.99).float()
+    assert torch.equal(dilate(mask, px), torch.nn.functional.max_pool2d(mask, 2 * px + 1, 1, px))
 
 
 def test_feather_is_one_in_the_hole_falls_outwards_and_ends_with_the_ring():

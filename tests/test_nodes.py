@@ -141,7 +141,7 @@ def test_the_best_of_several_comes_first_and_the_answer_says_what_is_left(node: 
     assert min((erased[:1] - one).abs().max() for one in alone) < 1e-3, "a candidate is what its seed alone gives"
     (text,) = answer.ui.as_dict()["text"]
     assert ", best of 3, " in text and re.search(
-        r" s\. (Clean\.|Not clean: something is left in \d of 2 crops, )", text
+        r" s\. (Clean\.|Not clean: something is left in \d of 2 crops and covers )", text
     )
 
 
@@ -186,8 +186,8 @@ def test_a_batch_takes_one_mask_or_one_a_picture(loaded: dict):
         (picture()[..., [0, 1]], mask(), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 2."),
         (picture().index_fill(1, torch.tensor(3), float("nan")), mask(), "image must hold finite numbers only"),
         (picture(), torch.ones(1, 90, 140), "mask must leave some of the picture to look at"),
-        (picture(), mask(height=70), "mask must have the picture's size or at least its aspect"),
-        (picture(frames=2), mask(frames=3), "mask must come once or once a picture (2), got 3 masks."),
+        (picture(), mask(height=70), "mask must have the picture's size or aspect ratio"),
+        (picture(frames=2), mask(frames=3), "mask must come once or once per picture (2), got 3 masks."),
         (picture(), mask() * 2, "mask must hold numbers from 0 to 1, got 0.0 to 2.0."),
         (picture(), mask() * float("nan"), "mask must hold numbers from 0 to 1, got nan to nan."),
     ],
@@ -260,9 +260,9 @@ def test_crop_and_stitch_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="The mask is empty: nothing to crop around. Paint over something"):
         crop(picture(), torch.zeros(1, 64, 64), 4, 0.5, 128)
     window, _, info = crop(picture(2, 300, 400), mask(1, 300, 400), 4, 0.5, 128).result
-    with pytest.raises(ValueError, match=r"image must have the aspect of its crop \(\d+ x \d+\), got \d+ x 40\."):
+    with pytest.raises(ValueError, match=r"image must have the crop's aspect ratio \(\d+ x \d+\), got \d+ x 40\."):
         stitch(info, window[:, :40])
-    with pytest.raises(ValueError, match=re.escape("image must come once or once a picture (2), got 3 pictures.")):
+    with pytest.raises(ValueError, match=re.escape("image must come once or once per picture (2), got 3 pictures.")):
         stitch(info, torch.cat([window, window[:1]]))
 
 
@@ -374,7 +374,8 @@ def test_several_masks_of_one_picture_are_cropped_around_together():
 
 def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
     faint = erase("EraseOnceYOEO", loaded, picture(), mask() * 0.43)
-    expected = "No part of the mask reaches 1/2 (its highest is 0.43): nothing to erase, the picture is unchanged."
+    why = "No part of the mask reaches 1/2 (its highest is 0.43)"
+    expected = f"{why}: nothing to erase, the picture is unchanged."
     assert faint.ui.as_dict()["text"] == (expected,) and torch.equal(faint[0], picture())
     inverted = torch.ones(1, 90, 140)
     inverted[:, :, :14] = 0

@@ -11,7 +11,7 @@ from picture_kinds import with_chunk
 from PIL import Image, ImageCms, PngImagePlugin
 
 from inpainting_core.picture_files import read_picture, write_picture
-from inpainting_core.picture_metadata import upright_exif, without_thumbnails
+from inpainting_core.pictures.metadata import upright_exif, without_thumbnails
 
 ORIENTATION, MAKE, EXIF, GPS, WIDTH, HEIGHT, NOTE = 0x0112, 0x010F, 0x8769, 0x8825, 0xA002, 0xA003, 0x927C
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -133,6 +133,23 @@ def test_captions_stay_and_photoshops_thumbnail_goes(noise: Image.Image, tmp_pat
     with Image.open(result) as file:
         assert file.info["dpi"] == (300, 200)
         assert ending == ".tif" or file.info["comment"] == b"a comment"
+
+
+def test_captions_that_fill_several_segments_stay(noise: Image.Image, tmp_path: Path):
+    """Photoshop's paths and history make them long."""
+    long = b"8BIM\x07\xd0\x00\x00" + (90000).to_bytes(4, "big") + bytes(90000)
+    parts = [(long + IPTC)[at : at + 60000] for at in (0, 60000)]
+    segments = [b"Photoshop 3.0\x00" + part for part in parts]
+    noise.save(tmp_path / "in.jpg", extra=b"".join(b"\xff\xed" + (len(s) + 2).to_bytes(2, "big") + s for s in segments))
+    assert IPTC in result_of(tmp_path / "in.jpg").read_bytes()
+
+
+def test_a_grey_profile_does_not_go_into_a_colour_file(tmp_path: Path):
+    profile = SRGB[:16] + b"GRAY" + SRGB[20:]
+    Image.new("L", (40, 30)).save(tmp_path / "in.png", icc_profile=profile)
+    for ending, kept in ((".png", profile), (".webp", None)):
+        with Image.open(result_of(tmp_path / "in.png", ending)) as file:
+            assert file.info.get("icc_profile") == kept
 
 
 def test_a_name_of_a_resource_is_no_obstacle():

@@ -6,6 +6,7 @@ import stat
 import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import picture_kinds
 import pytest
@@ -97,6 +98,23 @@ def test_grey_beyond_16_bits_is_refused(tmp_path: Path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((20, 30), 70000, np.int32))
     with pytest.raises(ValueError, match="a.tif must hold grey values from 0 to 65535, got 70000 to 70000"):
         read_picture(tmp_path / "a.tif")
+
+
+def test_an_avif_of_more_than_8_bits_is_refused(tmp_path: Path, rng: np.random.Generator):
+    stored = rng.integers(0, 1024, (20, 30, 3)).astype(np.uint16)
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(stored, bitspersample=10))
+    with pytest.raises(ValueError, match="a.avif must hold 8 bits a sample"):
+        read_picture(tmp_path / "a.avif")
+
+
+def test_too_much_to_say_for_a_jpeg_is_said_before_the_work(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70000
+    Image.new("RGB", (30, 20)).save(tmp_path / "in.png", exif=exif)
+    picture = read_picture(tmp_path / "in.png")
+    check_target(tmp_path / "out.webp", picture)
+    with pytest.raises(ValueError, match="out.jpg cannot hold 70.* bytes of EXIF, a JPEG has room for 65000"):
+        check_target(tmp_path / "out.jpg", picture)
 
 
 def test_too_large_a_picture_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

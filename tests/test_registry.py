@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,18 @@ def test_the_registrys_tool_finds_nothing_to_complain_of():
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
     assert "All validation checks passed" in said and "arning" not in said, said
+
+
+def test_the_version_is_published_with_its_dated_part_of_the_changelog(tmp_path: Path):
+    title, text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1].split("\n", 1)
+    version = extract_node_configuration(str(ROOT / "pyproject.toml")).project.version
+    assert re.fullmatch(rf"{re.escape(version)} - \d{{4}}-\d\d-\d\d", title)
+    steps = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())["jobs"]["publish"]["steps"]
+    (script,) = [step["run"] for step in steps if "run" in step]
+    given = tmp_path / "env"
+    run(["bash", "-ec", script], cwd=ROOT, env={**os.environ, "GITHUB_ENV": str(given)}, check=True)
+    name, rest = given.read_text(encoding="utf-8").split("<<END_OF_CHANGELOG\n")
+    assert name == "COMFY_NODE_CHANGELOG" and rest.removesuffix("END_OF_CHANGELOG\n").strip() == text.strip()
 
 
 def test_the_package_holds_what_the_nodes_and_the_training_need(package: Path):

@@ -17,7 +17,7 @@ MODULE_OF = {"pillow": "PIL"}  # the packages of ComfyUI's list whose module is 
 # for Python without ComfyUI, and jaxtyping for the tests, with a stand-in where it is missing.
 NOT_FOR_NODES = {
     "inpainting_core/engine.py": {"diffusers"},
-    "inpainting_core/optional_codecs.py": {"imagecodecs", "tifffile"},
+    "inpainting_core/pictures/codecs.py": {"imagecodecs", "tifffile"},
     "inpainting_core/shapes.py": {"jaxtyping"},
 }
 

@@ -20,8 +20,7 @@ from torch.nn.functional import unfold
 from inpainting_core.architecture import ModelConfig, VAEShape
 from inpainting_core.built_in import BUILT_IN, NANO
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from inpainting_core.choosing import Choice, draw_noise
-from inpainting_core.colour import match_colour
+from inpainting_core.choosing import Choice, choose, draw_noise
 from inpainting_core.engine import load_unet
 from inpainting_core.grain import match_grain
 from inpainting_core.latents import unet_input
@@ -183,7 +182,7 @@ def laid_back(fill: Tensor, photo: Path) -> Tensor:
     generators = Choice(seed=SEED).generators
     draw_noise(torch.Size((1, 4, SIDE // 8, SIDE // 8)), generators)  # the sampling's own
     fill = match_grain(fill, view, hole, draw_noise(fill.shape, generators))
-    return torch.where(hole > 0, match_colour(fill, view, hole), view)
+    return torch.where(hole > 0, choose(lambda view, hole: fill, view, hole, Choice()).fills, view)
 
 
 def far(one: Tensor, other: Tensor) -> float:

@@ -34,12 +34,12 @@ def erased(*crops: Crop, **known) -> Erased:
         (erased(SQUARE, objects=3), False, "Erased 3 objects in 1 crop: 192 x 192, 2 steps, 1.5 s."),
         (erased(SQUARE, SQUARE, pictures=2), False, "Erased 2 objects in 2 pictures: 192 x 192, 2 steps, 1.5 s."),
         (erased(SQUARE, candidates=4), False, "Erased 1 object: 192 x 192, 2 steps, best of 4, 1.5 s."),
-        (erased(SQUARE, tries=(3,)), True, "Erased 1 object: 192 x 192, 2 steps, 1.5 s. Clean after 3 draws."),
+        (erased(SQUARE, tries=(3,)), True, "Erased 1 object: 192 x 192, 2 steps, 1.5 s. Clean after 3 tries."),
         (
             erased(SQUARE, SQUARE, left=(0.0, 0.34), tries=(1, 4)),
             True,
-            "Erased 2 objects: 192 x 192, 2 steps, 1.5 s. Not clean after 4 draws: something is left in 1 of 2 crops, "
-            "in up to 34% of its hole.",
+            "Erased 2 objects: 192 x 192, 2 steps, 1.5 s. Not clean after 4 tries: something is left in 1 of 2 crops "
+            "and covers up to 34% of its hole.",
         ),
         (
             erased(SQUARE, share=0.9),

@@ -110,3 +110,9 @@ def test_a_resolution_lies_on_the_grid():
     assert (whole_picture((1, 129)).work_height, whole_picture((1, 129)).work_width) == (64, 192)
     with pytest.raises(ValueError, match="resolution must be a multiple of 64 px, got 100"):
         whole_picture((64, 64), 100)
+
+
+def test_a_picture_beyond_the_range_keeps_its_level():
+    image, mask = torch.full((1, 3, 64, 64), 3.5), torch.zeros(64, 64)
+    mask[20:40, 20:40] = 1
+    assert torch.allclose(fill_whole(image, mask, lambda view, hole: view).image, image)

@@ -8,9 +8,9 @@ from urllib.request import urlopen
 import pytest
 
 from workflows.comfyui import Server
-from workflows.describe import category_words, node_words, read
+from workflows.describe import LOCALES, category_words, node_words, read
 
-LANGUAGES = ("en", "zh", "ja", "fr", "de", "es")
+LANGUAGES = ("en", "zh", "zh-TW", "ja", "ko", "ru", "fr", "es")
 FILES = ("nodeDefs.json", "main.json")
 # What a translation keeps as it is; the frontend shows the choices of a combo untranslated.
 BRANDS = (
@@ -27,7 +27,7 @@ BRANDS = (
     "MARS",
     "IoS",
 )
-CHOICES = ("rectified", "strict", "off", "yoeo", "eradiff", "loss", "metric", "custom")
+CHOICES = ("rectified", "strict", "off", "yoeo", "eradiff", "loss", "metric", "custom", "wren", "rocket", "satellite")
 
 every_translation = pytest.mark.parametrize("language", LANGUAGES[1:])
 
@@ -58,6 +58,10 @@ def test_english_is_what_the_schemas_say(object_info: dict):
 
 def test_every_node_input_and_output_says_what_it_is(object_info: dict):
     assert [path for path, text in texts(node_words(object_info)).items() if not text] == []
+
+
+def test_every_folder_of_words_is_a_language_that_is_tested():
+    assert sorted(folder.name for folder in LOCALES.iterdir()) == sorted(LANGUAGES)
 
 
 @every_translation
@@ -103,7 +107,7 @@ def test_no_text_holds_what_the_frontend_takes_for_its_message_syntax(language: 
     assert [text for text in texts(read(language)).values() if re.search(r"[{}@|$]", text)] == []
 
 
-def test_the_server_hands_out_all_six_languages(server: Server):
+def test_the_server_hands_out_every_language(server: Server):
     with urlopen(f"http://{server.address}/api/i18n") as answer:
         served = json.load(answer)
     for language in LANGUAGES:

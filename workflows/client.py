@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
-from PIL import Image, ImageOps
+import torch
+from PIL import Image
+
+from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
 
 PREVIEW = 1  # the number that a binary message with a picture begins with; texts begin with another
 
@@ -122,20 +125,15 @@ def saved_pictures(outputs: dict) -> list[dict]:
 
 
 def with_mask(picture: Path, mask: Path) -> bytes:
-    """A PNG of the picture with its mask (white = erase) in the alpha, as ComfyUI's mask editor stores it.
+    """An 8-bit PNG of the picture with its mask (1 = erase) in the alpha, inverted, as ComfyUI's mask editor stores it.
 
-    Raises ValueError where the two differ in size.
+    Raises FileNotFoundError or ValueError for a file that is not one, and where the two differ in size.
     """
-    photo, hole = upright(picture).convert("RGB"), upright(mask).convert("L")
-    if hole.size != photo.size:
-        raise ValueError(f"a mask must have its picture's size: expected {photo.size}, got {hole.size}.")
-    photo.putalpha(ImageOps.invert(hole))
+    photo, hole = visible_rgb(read_picture(picture)), read_mask(mask)
+    sizes = [f"{one.shape[-1]} x {one.shape[-2]}" for one in (photo, hole)]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"{mask.name} must have its picture's size, {sizes[0]} pixels, got {sizes[1]}.")
+    planes = torch.cat([photo, 1 - hole], 1)[0].permute(1, 2, 0)
     png = io.BytesIO()
-    photo.save(png, "PNG")
+    Image.fromarray((planes * 255).round().byte().numpy()).save(png, "PNG")
     return png.getvalue()
-
-
-def upright(path: Path) -> Image.Image:
-    """A picture file the way a viewer shows it, turned as its camera noted."""
-    with Image.open(path) as picture:
-        return ImageOps.exif_transpose(picture)

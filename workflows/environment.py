@@ -15,7 +15,7 @@ from subprocess import run
 from workflows import comfyui
 
 PINS = Path("tests") / "requirements.txt"
-FROM_PINS = ("torch", "torchvision", "torchaudio")  # ComfyUI asks for any version; PINS names ours, and no torchaudio
+FROM_PINS = ("torch", "torchvision")  # ComfyUI asks for any version; PINS names ours, and pip finds all else to fit
 
 
 def set_up(root: Path) -> tuple[Path, Path]:

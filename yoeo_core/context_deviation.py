@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpainting_core.masks import bounding_boxes, components
+from inpainting_core.masks import bounding_boxes, components, dilate
 from inpainting_core.shapes import Bool, Float, Int
 
 SIDE_PX = 224  # of the pictures that the features are found in
@@ -96,7 +96,7 @@ def _deviation(
 
 
 def _near(segment: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    grown = F.max_pool2d(segment[None, None].float(), 2 * REACH_PX + 1, stride=1, padding=REACH_PX)
+    grown = dilate(segment[None, None].float(), REACH_PX)
     return grown[0, 0] > 0
 
 

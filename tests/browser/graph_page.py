@@ -49,7 +49,7 @@ FILE = """([base64, name, type]) => {
     dropped.items.add(new File([bytes], name, {type}))
     return dropped
 }"""
-TAB = "app.extensionManager.workflow.activeWorkflow.path"
+TAB = "app.extensionManager.workflow.activeWorkflow?.path"  # none for a moment, where the page is newer
 BARE = "([x, y]) => document.elementFromPoint(x, y).tagName === 'CANVAS'"
 STILL = """() => {
     const now = [app.canvas.ds.scale, ...app.canvas.ds.offset].join()

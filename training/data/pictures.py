@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpainting_core.shapes import Float
+from training.data.reading import as_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -33,9 +34,13 @@ def list_pictures(folder: str | Path) -> list[Path]:
 
 @lru_cache(maxsize=512)
 def read_rgb(path: Path) -> Image.Image:
-    """One picture as 8-bit RGB, kept in memory for the next time."""
+    """One picture to train on as 8-bit RGB, kept in memory for the next time.
+
+    Not turned by its EXIF, because the maps and mattes beside it are of the stored pixels; pictures to erase from are
+    read by ``inpainting_core.picture_files``.
+    """
     with Image.open(path) as picture:
-        return picture.convert("RGB")
+        return as_rgb(picture)
 
 
 def random_view(

@@ -7,9 +7,11 @@ annotations are drawn on the stored pixels.
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 SMALLEST_SIDE = 64  # px: eight latent cells. A smaller picture shows a network little but its own enlargement
+DEEPEST = 65535  # of 16-bit grey
 LONGEST = 4096  # px: larger pictures are read reduced, and so are their mattes. No training crop is larger
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow's decoders were seen to raise
 
@@ -36,6 +38,13 @@ def open_picture(path: str | Path) -> Image.Image:
         return Image.open(path)
 
 
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Any picture as 8-bit RGB.  Pillow's own conversion makes all 16-bit grey white."""
+    if picture.mode.startswith("I"):
+        picture = Image.fromarray((np.asarray(picture).clip(0, DEEPEST) / 257).round().astype(np.uint8))
+    return picture.convert("RGB")
+
+
 def read_bounded(path: str | Path, longest: int = LONGEST) -> Image.Image:
     """A picture as 8-bit RGB, its longer side at most ``longest`` px.
 
@@ -48,7 +57,7 @@ def read_bounded(path: str | Path, longest: int = LONGEST) -> Image.Image:
             stored = picture.size
             size = bounded_size(stored, longest)
             picture.draft(None, size)
-            plain = picture if picture.mode in ("RGB", "L") else picture.convert("RGB")
+            plain = picture if picture.mode in ("RGB", "L") else as_rgb(picture)
             rgb = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0).convert("RGB")
     except BROKEN as error:
         raise Unusable(f"unreadable: {error}") from error

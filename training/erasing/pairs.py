@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from inpainting_core.picture_formats import FORMATS
+from inpainting_core.pictures.formats import FORMATS
 
 TABLE = "erased.csv"  # a folder with one of its own holds results
 BESIDE = ("_mask", "_matte", "_entities")  # what people and other scripts put beside a picture

@@ -1,5 +1,6 @@
 """The two packages for pictures that Pillow cuts down (16-bit colour); asked for only by files that need them."""
 
+import logging
 from types import ModuleType
 
 
@@ -18,6 +19,7 @@ def tiff_library() -> ModuleType:
         import tifffile
     except ModuleNotFoundError as error:
         raise _missing("tifffile") from error
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints what we say in a sentence
     return tifffile
 
 

@@ -7,8 +7,8 @@ from io import BytesIO
 
 from PIL import Image, PngImagePlugin
 
-from inpainting_core.optional_codecs import codecs
-from inpainting_core.stored_samples import Stored
+from inpainting_core.pictures.codecs import codecs
+from inpainting_core.pictures.stored_samples import Stored
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CARRIED = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"tIME", b"tEXt", b"zTXt", b"iTXt")  # ICC, EXIF, XMP, dpi: as in others

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from inpainting_core.palettes import OPAQUE, SLOTS
-from inpainting_core.picture_formats import Unfit
-from inpainting_core.stored_samples import Stored
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.palettes import OPAQUE, SLOTS
+from inpainting_core.pictures.stored_samples import Stored
 
 
 def from_pillow(file: Image.Image, name: str, bits: int = 8) -> Stored:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from inpainting_core.picture_metadata import Metadata, upright_xmp, without_thumbnails
+from inpainting_core.pictures.metadata import Metadata, upright_xmp, without_thumbnails
 
 Tags = dict[int, "tuple[int, bytes] | Tags"]  # number -> its type and little-endian content, or a directory of its own
 

@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from inpainting_core.optional_codecs import tiff_library
-from inpainting_core.picture_formats import Unfit
-from inpainting_core.stored_samples import ALPHA_LAST, GREY, Stored
-from inpainting_core.tiff_tags import Tags, numbers
+from inpainting_core.pictures.codecs import tiff_library
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.stored_samples import ALPHA_LAST, GREY, Stored
+from inpainting_core.pictures.tiff_tags import Tags, numbers
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, EXTRA, KIND = 256, 257, 258, 259, 262, 277, 338, 339
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
@@ -40,6 +40,8 @@ def read_deep_tiff(data: bytes, tags: Tags, name: str) -> Stored:
     if samples.dtype not in (np.uint8, np.uint16):
         raise Unfit(f"{name} must hold whole numbers of 8 or 16 bits, got {samples.dtype}: save it with 16 bits.")
     colours, extra = COLOURS[int(page.photometric)], numbers(tags, EXTRA, ())
+    if samples.shape[:2] != (height, width) or not samples.size or samples[0, 0].size < colours:
+        raise Unfit(f"{name} must be a whole picture file, but its samples are not those of a picture.")
     beside = None if samples.ndim == 2 or samples.shape[-1] == colours else (*extra, UNSAID)[0]
     if samples.ndim == 3 and samples.shape[-1] > colours + 1:
         beside = UNSAID  # an alpha among others is kept, and not looked at

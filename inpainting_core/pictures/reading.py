@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from inpainting_core import tiff_tags
-from inpainting_core.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
-from inpainting_core.picture_formats import READ, Unfit
-from inpainting_core.picture_metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
-from inpainting_core.pillow_samples import from_pillow
-from inpainting_core.png_chunks import carried_chunks, chunks_of, read_deep_png
-from inpainting_core.stored_samples import Stored
+from inpainting_core.pictures import tiff_tags
+from inpainting_core.pictures.deep_tiff import COMPRESSION, is_deep, read_deep_tiff
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.formats import READ
+from inpainting_core.pictures.metadata import Metadata, upright_exif, upright_xmp, without_thumbnails
+from inpainting_core.pictures.pillow_samples import from_pillow
+from inpainting_core.pictures.png_chunks import carried_chunks, chunks_of, read_deep_png
+from inpainting_core.pictures.stored_samples import Stored
 
 # what Pillow, imagecodecs and tifffile were seen to raise for a damaged file
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError)
@@ -82,13 +83,32 @@ def _other(data: bytes, name: str) -> Content:
     frames = getattr(file, "n_frames", 1)
     if frames > 1 and file.format != "MPO":  # a phone's second picture is a map of depth or light, or a preview
         raise Unfit(f"{name} must hold one picture, got {frames} frames: save the one to work on as a file of its own.")
+    if file.format == "AVIF" and is_deep_avif(data):
+        raise Unfit(f"{name} must hold 8 bits a sample, for of an AVIF no more are read: save it as a 16-bit PNG.")
     file.load()
     orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
     stored = read_deep_png(data) or from_pillow(file, name, data[GREY_BITS_AT] if file.format == "PNG" else 8)
     stored = _upright(replace(stored, profile=file.info.get("icc_profile")), orientation)
     kind = "JPEG" if file.format == "MPO" else file.format
-    lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and b"VP8L" not in data[:4096])
+    lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and not is_lossless_webp(data))
     return Content(stored, kind, _metadata(file, data, orientation in SIDEWAYS), lossy=lossy)
+
+
+def is_lossless_webp(data: bytes) -> bool:
+    """Whether a WebP's picture is in a VP8L chunk, behind however long a profile."""
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind in (b"VP8L", b"VP8 "):
+            return kind == b"VP8L"
+        at += 8 + size + size % 2
+    return False
+
+
+def is_deep_avif(data: bytes) -> bool:
+    """Whether an AVIF holds 10 or 12 bits a sample, as its decoder's configuration (box av1C) says."""
+    at = data.find(b"av1C")
+    return at > 0 and bool(data[at + 6] & 0x40)
 
 
 def _tiff(data: bytes, name: str) -> Content:
@@ -124,13 +144,20 @@ def _upright(stored: Stored, orientation: int) -> Stored:
 def _metadata(file: Image.Image, data: bytes, sideways: bool) -> Metadata:
     info = file.info
     exif = info.get("exif") or (file.getexif().tobytes() if "Raw profile type exif" in info else b"")
-    dpi, applied = info.get("dpi"), dict(getattr(file, "applist", ()))
+    dpi, resources = (
+        info.get("dpi"),
+        b"".join(
+            content.removeprefix(b"Photoshop 3.0\x00")
+            for name, content in getattr(file, "applist", ())
+            if name == "APP13"
+        ),
+    )
     comment = info.get("comment", b"")
     return Metadata(
         exif=upright_exif(exif, sideways),
         xmp=upright_xmp(info.get("xmp", b"")),
         dpi=dpi[::-1] if dpi and sideways else dpi,
         comment=comment if isinstance(comment, bytes) else b"",
-        resources=without_thumbnails(applied.get("APP13", b"").removeprefix(b"Photoshop 3.0\x00")),
+        resources=without_thumbnails(resources),
         chunks=carried_chunks(chunks_of(data)) if file.format == "PNG" else (),
     )

@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 
-from inpainting_core.palettes import OPAQUE, lay_into_palette
+from inpainting_core.pictures.palettes import OPAQUE, lay_into_palette
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, as Pillow and JPEG weigh
 GREY, RGB = ("1", "L", "La", "LA", "LX"), ("RGB", "RGBa", "RGBA", "RGBX")
@@ -167,7 +167,10 @@ def _transform(source: str, target: str, profile: bytes | None) -> ImageCms.Imag
     elif profile is None:
         return None
     else:
-        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        try:
+            own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        except OSError:  # a damaged one
+            return None
     srgb = ImageCms.createProfile("sRGB")
     ends = (own, srgb) if target == "RGB" else (srgb, own)
     try:

@@ -1,26 +1,13 @@
 """The picture formats that are read and written: what each can hold, and how its pictures are encoded."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import features
 
-from inpainting_core.optional_codecs import codecs, tiff_library
-from inpainting_core.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
+from inpainting_core.pictures.codecs import codecs, tiff_library
+from inpainting_core.pictures.endings import FORMATS, Unfit
+from inpainting_core.pictures.stored_samples import CONVERTED, GREY, Stored, alpha_of, rgb_of
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".jfif": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".avif": "AVIF",
-}
-READ = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")  # Pillow's names; MPO comes with JPEG
+READ = tuple(dict.fromkeys(FORMATS.values()))
 MODES = {  # what a format holds as it is; anything else is written there as grey, RGB or RGBA
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
     "JPEG": ("L", "RGB", "CMYK"),
@@ -31,17 +18,6 @@ MODES = {  # what a format holds as it is; anything else is written there as gre
 }
 LONGEST = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535, "AVIF": 65536}  # px a side
 DEEP = ("PNG", "TIFF")
-
-
-class Unfit(ValueError):
-    """A file that is none of ours to read or write; the message names it and says why."""
-
-
-def format_of(path: Path) -> str:
-    """The format that a file's ending asks for.  Raises ValueError for any other ending."""
-    if path.suffix.lower() not in FORMATS:
-        raise Unfit(f"{path.name} must end in one of {', '.join(FORMATS)}, for that decides what is written.")
-    return FORMATS[path.suffix.lower()]
 
 
 def check_holds(name: str, format: str, stored: Stored, own: bool) -> None:
@@ -78,5 +54,7 @@ def fitted(stored: Stored, format: str) -> Stored:
     planes = colours if alpha is None else np.concatenate([colours, alpha[..., None]], -1)
     kind = np.uint8 if stored.depth <= 8 else np.uint16
     samples = (planes * np.iinfo(kind).max).round().astype(kind)
-    profile = None if stored.mode in CONVERTED else stored.profile  # what was converted is sRGB now
+    profile = stored.profile  # of grey or of inks, it says nothing of RGB
+    if stored.mode in CONVERTED or (profile and profile[16:20] != {"L": b"GRAY", "R": b"RGB "}[mode[0]]):
+        profile = None
     return Stored(mode, samples[..., 0] if samples.shape[-1] == 1 else samples, profile=profile)

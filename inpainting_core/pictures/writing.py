@@ -21,12 +21,13 @@ from io import BytesIO
 
 import numpy as np
 
-from inpainting_core.deep_tiff import deep_tiff
-from inpainting_core.picture_metadata import EXIF_HEAD, Metadata
-from inpainting_core.pillow_samples import to_pillow
-from inpainting_core.png_chunks import deep_png, png_info
-from inpainting_core.stored_samples import Stored
-from inpainting_core.tiff_tags import exif_of, tags_for, with_tags
+from inpainting_core.pictures.deep_tiff import deep_tiff
+from inpainting_core.pictures.endings import Unfit
+from inpainting_core.pictures.metadata import EXIF_HEAD, Metadata
+from inpainting_core.pictures.pillow_samples import to_pillow
+from inpainting_core.pictures.png_chunks import deep_png, png_info
+from inpainting_core.pictures.stored_samples import Stored
+from inpainting_core.pictures.tiff_tags import exif_of, tags_for, with_tags
 
 # Neither optimized nor progressive: Pillow's buffer for those is too small for noise at this quality, and it raises.
 JPEG = {"quality": 100, "subsampling": "4:4:4"}
@@ -45,6 +46,17 @@ TIFF = {  # lossless compressions that Pillow writes, by TIFF's numbers; anythin
     50000: "zstd",
 }
 BILEVEL_ONLY = (2, 3, 4)
+SEGMENT = 65000  # bytes: what one segment of a JPEG holds, less room for its name
+
+
+def check_says(name: str, format: str, metadata: Metadata) -> None:
+    """Raise ValueError where a JPEG has no room for what the picture's file says: each thing is one segment there."""
+    exif = metadata.exif or exif_of(metadata.tags)
+    for what, content in (("EXIF", exif), ("XMP", metadata.xmp), ("comment", metadata.comment)):
+        if format == "JPEG" and len(content) > SEGMENT:
+            raise Unfit(
+                f"{name} cannot hold {len(content)} bytes of {what}, a JPEG has room for {SEGMENT}: write a PNG."
+            )
 
 
 def encoded(stored: Stored, format: str, metadata: Metadata, compression: int = 1) -> bytes:
@@ -84,7 +96,7 @@ def _arguments(stored: Stored, format: str, metadata: Metadata) -> dict:
     if format in ("PNG", "GIF") and stored.has_alpha:
         found |= _transparency(stored, format)
     if format == "JPEG":
-        found |= JPEG | {"comment": metadata.comment, "extra": _segment(metadata.resources)}
+        found |= JPEG | {"comment": metadata.comment, "extra": _segments(metadata.resources)}
     found |= {"WEBP": WEBP, "AVIF": AVIF}.get(format, {})
     return {key: value for key, value in found.items() if value is not None}
 
@@ -99,10 +111,11 @@ def _transparency(stored: Stored, format: str) -> dict:
     return {"transparency": stored.palette[: stored.listed, 3].tobytes()}
 
 
-def _segment(resources: bytes) -> bytes:
-    """Photoshop's resources as a JPEG's APP13."""
-    content = b"Photoshop 3.0\x00" + resources
-    return b"\xff\xed" + struct.pack(">H", len(content) + 2) + content if resources else b""
+def _segments(resources: bytes) -> bytes:
+    """Photoshop's resources as a JPEG's APP13, as many as they need."""
+    parts = (resources[at : at + SEGMENT] for at in range(0, len(resources), SEGMENT))
+    contents = (b"Photoshop 3.0\x00" + part for part in parts)
+    return b"".join(b"\xff\xed" + struct.pack(">H", len(content) + 2) + content for content in contents)
 
 
 def _bmp_with_alpha(samples: np.ndarray) -> bytes:
