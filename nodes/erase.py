@@ -22,6 +22,8 @@ from .schema import attention_input, context_input, grow_input, schema
 from .telling import report_output, tell
 
 TRIES = 4
+CALLED = ["erase", "remove object", "object removal", "eraser", "inpaint", "watermark", "clean up", "cleanup", "delete"]
+CALLED += ["magic eraser", "retouch", "heal", "content-aware fill", "unwanted", "background fill"]  # what people type
 
 
 class EraseOnceYOEO(io.ComfyNode):
@@ -33,7 +35,7 @@ class EraseOnceYOEO(io.ComfyNode):
             node_id="EraseOnceYOEO",
             display_name="Erase (YOEO)",
             description="Removes what the mask covers, in one to four steps (You Only Erase Once).",
-            search_aliases=["remove object", "eraser", "object removal", "inpaint", "LCM"],
+            search_aliases=[*CALLED, "LCM"],
             inputs=[
                 *what_to_erase(),
                 io.Int.Input("steps", default=2, min=1, max=4, tooltip="Sampling steps. YOEO models are made for 2."),
@@ -85,7 +87,7 @@ class EraseOnceEraDiff(io.ComfyNode):
             node_id="EraseOnceEraDiff",
             display_name="Erase (EraDiff)",
             description="Removes what the mask covers, in about a dozen steps that start from the noised original.",
-            search_aliases=["remove object", "eraser", "object removal", "inpaint", "SRA"],
+            search_aliases=[*CALLED, "SRA"],
             inputs=[
                 *what_to_erase(),
                 io.Int.Input(

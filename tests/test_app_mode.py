@@ -18,8 +18,8 @@ def test_the_form_asks_for_the_picture_and_shows_the_result(name: str, object_in
     form = APPS[name]["extra"]["linearData"]
     for node, widget in form["inputs"]:
         assert widget in [known for known, _, _ in widgets(object_info[types[node]])]
-    assert [types[node] for node, widget in form["inputs"] if widget == "image"] == ["LoadImage"]
-    assert "SaveImage" in [types[node] for node in form["outputs"]]
+    assert [types[node] for node, widget in form["inputs"] if widget == "picture"] == ["EraseOnceExamplePicture"]
+    assert {"SaveImage", "PreviewAny"} <= {types[node] for node in form["outputs"]}  # the picture and the report
     assert len(form["inputs"]) <= 6
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from workflows.convert import fill_in, to_prompt
+from workflows.convert import fill_in, take_picture, to_prompt
 
 INFO = {
     "Load": {
@@ -85,3 +85,13 @@ def test_fill_in_sets_what_is_there_and_refuses_the_rest():
         fill_in(prompt, "Sample", steps=1)
     with pytest.raises(ValueError, match=re.escape("got none named ['size'].")):
         fill_in(prompt, "Load", size=1)
+
+
+def test_a_picture_takes_the_place_of_the_example_and_keeps_its_links():
+    example = {"class_type": "EraseOnceExamplePicture", "inputs": {"picture": "wren"}, "_meta": {"title": "Mine"}}
+    prompt = {"1": example, "2": {"class_type": "Sample", "inputs": {"image": ["1", 0]}}}
+    take_picture(prompt, "b.png")
+    assert prompt["1"] == {"class_type": "LoadImage", "inputs": {"image": "b.png"}, "_meta": {"title": "Mine"}}
+    assert prompt["2"]["inputs"] == {"image": ["1", 0]}
+    with pytest.raises(ValueError, match=re.escape("got ['LoadImage', 'Sample'].")):
+        take_picture(prompt, "c.png")

@@ -19,9 +19,9 @@ from scipy import ndimage
 from test_arrows import LIGHT
 from test_server import GROWN_PX, NODES, ROOT, drive, saved
 
-from workflows.client import Client, with_mask
+from workflows.client import Client
 from workflows.comfyui import Server, lay_out, serving
-from workflows.convert import fill_in, to_prompt
+from workflows.convert import to_prompt
 
 WHOLE = (*LIGHT, "training", "web", "locales", "subgraphs")  # rooms, as far as there are
 WEIGHTS = {"assets/nano.safetensors", "assets/nano_eradiff.safetensors", "assets/nano_detector.safetensors"}
@@ -116,12 +116,12 @@ def test_the_unpacked_package_registers_its_nodes(installed: Server):
 
 
 def test_the_unpacked_package_erases(installed: Server, package: Path):
+    """The example graph as a user opens it: with the picture that comes in the package."""
     photo, mask = PICTURES / "wren.jpg", PICTURES / "wren_mask.png"
     stored = ZipFile(package).read("workflows/erase_yoeo.json")
 
     async def scenario(client: Client) -> np.ndarray:
         prompt = to_prompt(json.loads(stored), await client.object_info())
-        fill_in(prompt, "LoadImage", image=await client.upload(with_mask(photo, mask), "wren.png"))
         return await saved(client, await client.run(prompt))
 
     before, after = np.asarray(Image.open(photo)), drive(installed, scenario)

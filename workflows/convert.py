@@ -6,6 +6,7 @@ The page stores a node's widgets by position, so the server's ``/object_info`` i
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 NOTES = {"Note", "MarkdownNote"}
 REROUTE = "Reroute"
+EXAMPLE = "EraseOnceExamplePicture"
 MUTED, BYPASSED = 2, 4
 
 
@@ -88,6 +89,19 @@ def has_control(name: str, kind: str, options: dict) -> bool:
 def has_upload(info: dict) -> bool:
     """Whether the page adds an upload button, whose value is stored last."""
     return any(options.get("image_upload") for _, _, options in widgets(info))
+
+
+def take_picture(prompt: dict, image: str) -> None:
+    """Puts an uploaded picture with its mask in the place of the example: both nodes give picture and mask, in order.
+
+    Raises ValueError where the prompt holds no example.
+    """
+    examples = [node for node in prompt.values() if node["class_type"] == EXAMPLE]
+    if not examples:
+        types = sorted(node["class_type"] for node in prompt.values())
+        raise ValueError(f"the graph must hold a {EXAMPLE} node, got {types}.")
+    for node in examples:
+        node |= {"class_type": "LoadImage", "inputs": {"image": image}}
 
 
 def fill_in(prompt: dict, class_type: str, **inputs: object) -> None:

@@ -3,8 +3,7 @@
     COMFYUI_PATH=/path/to/ComfyUI python -m workflows.thumbnails           # all of them, a minute on two CPU cores
     COMFYUI_PATH=/path/to/ComfyUI python -m workflows.thumbnails many_objects
 
-The left half is what goes in, the right half what comes out.  The graph for a stock checkpoint, which does not come
-with the pack, runs here with the built-in nano in its place.
+The left half is what goes in, the right half what comes out, both cut from the strip that every graph shows.
 """
 
 import asyncio
@@ -15,68 +14,48 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from workflows.client import Client, saved_pictures, with_mask
+from workflows.client import Client
 from workflows.comfyui import lay_out, serving
-from workflows.convert import fill_in, to_prompt
+from workflows.convert import to_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ROOT / "assets" / "pictures"
 HALF = (254, 512)  # pixels; with a line of 4 between the halves the thumbnail is a square of 512
-SHOWN = {  # a photograph, and the part of it that is shown: left, top, right, bottom
-    "erase_yoeo": ("wren", (226, 0, 406, 360)),
-    "erase_eradiff": ("satellite", (275, 0, 491, 432)),
-    "erase_check_retry": ("rocket", (227, 5, 437, 425)),
-    "many_objects": ("satellite", (295, 60, 475, 420)),
-    "crop_stitch_second_pass": ("wren", (226, 0, 442, 432)),
-    "sra_stock_sampler": ("satellite", (295, 60, 475, 420)),
+STRIP = "Before and after"  # the title of the node that shows it
+LINE = 8  # pixels between the strip's halves
+SHOWN = {  # the part of the photograph that is shown: left, top, right, bottom
+    "erase_yoeo": (226, 0, 406, 360),
+    "erase_eradiff": (275, 0, 491, 432),
+    "erase_check_retry": (227, 5, 437, 425),
+    "many_objects": (170, 15, 376, 427),
+    "crop_stitch_second_pass": (226, 0, 442, 432),
+    "sra_stock_sampler": (295, 60, 475, 420),
+    "video_one_mask": (206, 0, 422, 432),
+    "words_boxes_points_sam3": (250, 40, 430, 400),
 }
-WHOLE = {"sra_stock_sampler": (192, 384)}  # shows the model the whole picture: only the part, at the nano's size
+SAME_AS = {"words_boxes_points_sam3": "erase_yoeo"}  # by the given mask of the same bird, where there is no SAM 3 yet
 
 
-async def main(names: list[str], address: str, folder: Path) -> None:
+async def main(names: list[str], address: str) -> None:
     """Runs the graphs and writes ``workflows/NAME.jpg`` for each."""
     async with Client(address) as client:
         info = await client.object_info()
         for name in names:
-            picture, part = prepared(name, folder)
-            prompt = with_nano(to_prompt(json.loads((ROOT / "workflows" / f"{name}.json").read_text()), info))
-            fill_in(prompt, "LoadImage", image=await client.upload(picture.read_bytes(), f"{name}.png"))
-            (saved,) = saved_pictures(await client.run(prompt))
-            after = Image.open(io.BytesIO(await client.view(saved)))
-            thumbnail = side_by_side(Image.open(picture).convert("RGB").crop(part), after.crop(part))
+            graph = json.loads((ROOT / "workflows" / f"{SAME_AS.get(name, name)}.json").read_text())
+            prompt = to_prompt(graph, info)
+            (node,) = [id for id, content in prompt.items() if content["_meta"]["title"] == STRIP]
+            (shown,) = (await client.run(prompt))[node]["images"]
+            thumbnail = side_by_side(*halves(Image.open(io.BytesIO(await client.view(shown))), SHOWN[name]))
             thumbnail.save(ROOT / "workflows" / f"{name}.jpg", quality=85)
             print(f"workflows/{name}.jpg")
 
 
-def with_nano(prompt: dict) -> dict:
-    """The prompt with the built-in nano where it asks for a stock checkpoint and its empty text."""
-    places = {"CheckpointLoaderSimple": {0: 0, 2: 1}, "CLIPTextEncode": {0: 2}}
-    swapped = {id: places[node["class_type"]] for id, node in prompt.items() if node["class_type"] in places}
-    if not swapped:
-        return prompt
-    nano = {"class_type": "EraseOnceLoadModel", "inputs": {"model": "nano EraDiff (built in)", "unet": "none"}}
-    kept = {id: node for id, node in prompt.items() if id not in swapped}
-    for node in kept.values():
-        for name, value in node["inputs"].items():
-            if isinstance(value, list) and value[0] in swapped:
-                node["inputs"][name] = ["nano", swapped[value[0]][value[1]]]
-    return {**kept, "nano": nano}
-
-
-def prepared(name: str, folder: Path) -> tuple[Path, tuple[int, int, int, int]]:
-    """A graph's photograph with its mask in the alpha, and the part of it that is shown."""
-    photo, part = SHOWN[name]
-    picture, mask = (Image.open(PICTURES / file) for file in (f"{photo}.jpg", f"{photo}_mask.png"))
-    if name in WHOLE:
-        picture, mask = (one.crop(part).resize(WHOLE[name]) for one in (picture, mask))
-        mask = mask.filter(ImageFilter.MaxFilter(15))  # as one paints it: no node of this graph widens it
-        part = (0, 0, *WHOLE[name])
-    picture.save(folder / "picture.png")
-    mask.save(folder / "mask.png")
-    (folder / f"{name}.png").write_bytes(with_mask(folder / "picture.png", folder / "mask.png"))
-    return folder / f"{name}.png", part
+def halves(strip: Image.Image, part: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
+    """One part of the pictures before and after."""
+    width = (strip.width - LINE) // 2
+    after = strip.crop((width + LINE, 0, strip.width, strip.height))
+    return strip.crop(part), after.crop(part)
 
 
 def side_by_side(before: Image.Image, after: Image.Image) -> Image.Image:
@@ -91,4 +70,4 @@ if __name__ == "__main__":
     with TemporaryDirectory() as base:
         comfyui = Path(os.environ["COMFYUI_PATH"])
         with serving(comfyui, Path(sys.executable), lay_out(Path(base), ROOT), "--cpu") as server:
-            asyncio.run(main(sys.argv[1:] or list(SHOWN), server.address, Path(base)))
+            asyncio.run(main(sys.argv[1:] or list(SHOWN), server.address))

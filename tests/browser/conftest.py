@@ -61,13 +61,6 @@ def graph_page(request: pytest.FixtureRequest, opened: GraphPage) -> Iterator[Gr
     opened.screenshot(request.function.__name__.removeprefix("test_"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def files_named_in_graphs(comfyui: Path, server: Server) -> None:
-    """ComfyUI's own example picture, and an empty file as the stock checkpoint: enough for a graph to open with."""
-    shutil.copy(comfyui / "input" / "example.png", server.base / "input")
-    (server.base / "models" / "checkpoints" / "512-inpainting-ema.safetensors").touch()
-
-
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A part of a real photograph with a wren in its middle, 384 x 288."""

@@ -35,6 +35,10 @@ class GraphNode:
         """Its HTML element, which there is in Nodes 2.0 only."""
         return self.page.locator(f"[data-node-id='{self.id}']")
 
+    def outputs(self) -> list[str]:
+        """The names of its outputs."""
+        return self.page.evaluate("id => app.graph.getNodeById(id).outputs.map(output => output.name)", self.id)
+
     def widget(self, name: str) -> Locator:
         """A widget's HTML element, which there is in Nodes 2.0 only; it shows the widget's label."""
         label = self.page.evaluate(LABEL, [self.id, name])

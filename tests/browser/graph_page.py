@@ -1,5 +1,6 @@
 """ComfyUI's page in a browser, by the few things a person does there; the same words for both renderers."""
 
+import json
 import re
 from base64 import b64encode
 from pathlib import Path
@@ -11,6 +12,7 @@ from playwright.sync_api import Locator, Page
 __all__ = ["CANVAS", "NODES_2", "GraphPage"]
 
 PACK = "erase-once"
+GRAPHS = Path(__file__).resolve().parent.parent.parent / "workflows"
 RUN_SECONDS = 120
 EMPTY_SPOT = (800, 960)  # in the window, where no example graph reaches
 BESIDE = (500, 900)  # as empty, even with a node placed at the empty spot
@@ -29,6 +31,16 @@ ADD = """([type, left]) => {
     const node = LiteGraph.createNode(type), {scale, offset} = app.canvas.ds
     node.pos = [left / scale - offset[0], 250 / scale - offset[1]]
     return app.graph.add(node).id
+}"""
+TAKE_OWN = """() => {
+    const example = app.graph._nodes.find(node => node.type === 'EraseOnceExamplePicture')
+    const load = LiteGraph.createNode('LoadImage')
+    load.pos = [example.pos[0] - 420, example.pos[1]]
+    app.graph.add(load)
+    for (const [slot, output] of example.outputs.entries())
+        for (const link of [...(output.links ?? [])].map(id => app.graph.links[id]))
+            load.connect(slot, app.graph.getNodeById(link.target_id), link.target_slot)
+    return load.id
 }"""
 CONNECT = """([origin, output, target, name]) =>
     app.graph.getNodeById(origin).connect(output, app.graph.getNodeById(target), name)"""
@@ -71,10 +83,29 @@ class GraphPage:
         return {card.get_attribute("data-testid").removeprefix("template-workflow-"): card for card in cards}
 
     def open_template(self, name: str) -> None:
-        """Opens an example graph from the template browser and brings the whole of it into view."""
+        """Opens an example graph from the template browser and brings the whole of it into view.
+
+        Where the page then offers to download the real weights, the offer is closed.
+        """
         self.open_template_browser()[name].click()
         self.page.wait_for_function("name => document.title.includes(name)", arg=name)
+        if "models" in json.loads((GRAPHS / f"{name}.json").read_text()):
+            self.close_dialog("Missing Models")
         self.fit_view()
+
+    def close_dialog(self, words: str) -> None:
+        """Waits for a dialog with these words and closes it."""
+        said = self.page.get_by_role("dialog").get_by_text(words).first
+        said.wait_for()
+        self.page.keyboard.press("Escape")
+        said.wait_for(state="hidden")
+
+    def take_own_picture(self, picture: Path) -> GraphNode:
+        """Connects a Load Image in place of the Example Picture, as the notes say, and chooses a picture in it."""
+        load = GraphNode(self.page, self.renderer, self.page.evaluate(TAKE_OWN))
+        self.fit_view()
+        load.upload(picture)
+        return load
 
     def new_graph(self) -> None:
         """Opens an empty graph in a tab of its own."""
@@ -108,6 +139,16 @@ class GraphPage:
         """The only node of a type."""
         (found,) = [id for id, node in self.nodes().items() if node["type"] == node_type]
         return GraphNode(self.page, self.renderer, found)
+
+    def titled(self, title: str) -> GraphNode:
+        """The only node of a title."""
+        found = self.page.evaluate("title => app.graph._nodes.filter(n => n.title === title).map(n => n.id)", title)
+        (id,) = found
+        return GraphNode(self.page, self.renderer, id)
+
+    def shown_text(self, words: str) -> Locator:
+        """Where the page shows a text on the graph, not in a dialog."""
+        return self.page.get_by_text(words, exact=True).filter(visible=True).first
 
     def add(self, node_type: str, left: int = 700) -> GraphNode:
         """Adds a node in the upper part of the window, so many pixels from its left side."""
@@ -151,7 +192,7 @@ class GraphPage:
     def place(self, name: str) -> GraphNode:
         """Takes a node or a blueprint out of the search box and puts it on the canvas."""
         names, before = self.open_search(), set(self.nodes())
-        self.page.keyboard.type(name)
+        self.page.keyboard.type(name.split(" (")[0])  # the box finds no words far from a title's beginning
         names.filter(has_text=name).first.click()
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(before))
         self.page.wait_for_function(BARE, arg=BESIDE)  # the box takes clicks until it has faded

@@ -19,9 +19,9 @@ GROWN_PX = 16  # more than the graph grows the mask and blends the seam
 
 def test_upload_mask_settings_run_and_result(graph_page: GraphPage, photo: Path):
     graph_page.open_template("erase_yoeo")
-    load, erase, save = (graph_page.node(name) for name in ("LoadImage", "EraseOnceYOEO", "SaveImage"))
+    erase, save = graph_page.node("EraseOnceYOEO"), graph_page.node("SaveImage")
     erase.set_number("steps", 1)
-    load.upload(photo)
+    load = graph_page.take_own_picture(photo)
     load.open_mask_editor()
     paint(graph_page.page, 384, STROKE)
     graph_page.screenshot("mask_editor")
@@ -46,10 +46,9 @@ def distance_to(stroke: list[tuple[int, int]], size: tuple[int, int]) -> np.ndar
     return ndimage.distance_transform_edt(~(np.asarray(line) > 0))
 
 
-def test_a_cancelled_run_ends_and_the_next_one_works(graph_page: GraphPage, masked_photo: Path):
+def test_a_cancelled_run_ends_and_the_next_one_works(graph_page: GraphPage):
     graph_page.open_template("erase_eradiff")
-    load, erase, save = (graph_page.node(name) for name in ("LoadImage", "EraseOnceEraDiff", "SaveImage"))
-    load.upload(masked_photo)
+    erase, save = graph_page.node("EraseOnceEraDiff"), graph_page.node("SaveImage")
     erase.set_number("steps", 1000)
     prompt = graph_page.start()
     erase.wait_until_running()

@@ -1,10 +1,14 @@
 """Graphs that people have: in the pictures they saved, and in files from before the nodes grew."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from graph_page import GraphPage
+
+from workflows.comfyui import Server
 
 pytestmark = pytest.mark.browser
 
@@ -12,11 +16,22 @@ TESTS = Path(__file__).resolve().parent.parent
 STORED = sorted((TESTS / "stored_graphs").glob("*.json"))
 
 
+@pytest.fixture(scope="module")
+def files_named_in_graphs(comfyui: Path, server: Server) -> Iterator[None]:
+    """ComfyUI's own example picture, and an empty file as the stock checkpoint, which earlier graphs named."""
+    picture = server.base / "input" / "example.png"
+    checkpoint = server.base / "models" / "checkpoints" / "512-inpainting-ema.safetensors"
+    shutil.copy(comfyui / "input" / "example.png", picture)
+    checkpoint.touch()
+    yield
+    picture.unlink(), checkpoint.unlink()
+
+
 def test_a_saved_picture_dropped_on_an_empty_canvas_brings_its_graph_back(graph_page: GraphPage, photo: Path):
     graph_page.open_template("erase_yoeo")
-    load, erase, save = (graph_page.node(name) for name in ("LoadImage", "EraseOnceYOEO", "SaveImage"))
+    erase, save = graph_page.node("EraseOnceYOEO"), graph_page.node("SaveImage")
     erase.set_number("grow", 7)
-    load.upload(photo)
+    graph_page.take_own_picture(photo)
     (image,) = graph_page.run()["outputs"][str(save.id)]["images"]
     before = kept(graph_page)
     graph_page.new_graph()
@@ -32,7 +47,7 @@ def kept(graph_page: GraphPage) -> dict[int, tuple[str, dict]]:
     }
 
 
-def test_graphs_of_earlier_versions_open_with_their_values(graph_page: GraphPage):
+def test_graphs_of_earlier_versions_open_with_their_values(files_named_in_graphs: None, graph_page: GraphPage):
     for path in STORED:
         stored_nodes = json.loads(path.read_text())["nodes"]
         graph_page.new_graph()
