@@ -64,7 +64,7 @@ def row_of(erased: Erased, eraser: Eraser, seconds: float) -> Row:
         status=ERASED if erased.crops else NOTHING,
         crops=str(len(erased.crops)),
         sizes=", ".join(sizes),
-        seconds=f"{seconds:.1f}",
+        seconds=f"{seconds:.2f}",
         verdict=verdict_of(erased) if eraser.judged else "",
         says=sentence(erased, eraser.steps, seconds, eraser.judged),
     )
