@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpainting_core.membrane import spread
-from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, improved, nearest
+from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, improved, nearest
 from inpainting_core.shapes import Float, Int
 
 COARSEST_PX = 80  # the side of a square as large, at least: in less, too little is left of a structure to copy it
 ROUNDS = (5, 4, 3)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
 PEELED_FROM = 3000  # sources that the first fill is taken from
-AGREEMENT, LAST_AGREEMENT = 1.5, 12.0  # how much better copies count for more; in the last round the best alone counts
+AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
 TEXTURE = 2.0  # how much texture counts beside colours
 TEXTURE_PX = 2  # it is a mean within so many pixels
 FEWEST = 50  # sources that a picture can be completed from
@@ -82,15 +82,15 @@ def complete(
 def completed(sizes: list[Size], generator: torch.Generator) -> Float[Tensor, "1 5 h w"]:
     """The first of these pictures, the largest, completed from the last on."""
     *larger, coarsest = sizes
-    picture, grid = peeled(coarsest), coarsest.grid
+    picture, grid = peeled(coarsest, generator), coarsest.grid
     for left in reversed(range(ROUNDS[0])):
-        field, distance = nearest(codes_of(picture, coarsest.basis)[grid.targets], coarsest.codes, grid)
+        field, distance = nearest(codes_wanted(picture, coarsest.basis, grid), coarsest.codes, grid)
         picture = agreed(coarsest, field, distance, AGREEMENT if left or larger else LAST_AGREEMENT)
     for number, size in enumerate(reversed(larger), start=1):
         field, grid = finer(field, grid, size.grid), size.grid
         picture = agreed(size, field, torch.ones_like(field, dtype=picture.dtype), 0)
         for left in reversed(range(ROUNDS[min(number, len(ROUNDS) - 1)])):
-            wanted = codes_of(picture, size.basis)[grid.targets]
+            wanted = codes_wanted(picture, size.basis, grid)
             field, distance = improved(field, wanted, size.codes, grid, generator)
             picture = agreed(size, field, distance, AGREEMENT if left or number < len(larger) else LAST_AGREEMENT)
     return picture
@@ -127,11 +127,11 @@ def pyramid(picture: Float[Tensor, "1 5 h w"], known: Float[Tensor, "1 1 h w"]) 
     return sizes
 
 
-def peeled(size: Size) -> Float[Tensor, "1 5 h w"]:
+def peeled(size: Size, generator: torch.Generator) -> Float[Tensor, "1 5 h w"]:
     """The hole filled from its edge inwards, a ring at a time: each of its pixels by the patch that is most like what
-    is known around it."""
+    is known around it, of so many picked at random."""
     picture, known, grid = size.picture.clone(), size.known.clone(), size.grid
-    some = grid.sources[:: -(-len(grid.sources) // PEELED_FROM)]
+    some = grid.sources[torch.randperm(len(grid.sources), generator=generator)[:PEELED_FROM].to(picture.device)]
     sources = patches_at(picture, grid, some)
     lengths = sources.square().unflatten(1, (-1, SIDE**2)).sum(1)
     while not known.all():

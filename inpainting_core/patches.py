@@ -65,6 +65,16 @@ def codes_of(picture: Float[Tensor, "1 c h w"], basis: Float[Tensor, "d c side s
     return F.conv2d(picture, basis)[0].flatten(1).T.contiguous()
 
 
+def codes_wanted(
+    picture: Float[Tensor, "1 c h w"], basis: Float[Tensor, "d c side side"], grid: Grid
+) -> Float[Tensor, "t d"]:
+    """The codes of the targets alone, computed in no more of the picture than they lie in."""
+    y, x = grid.targets // grid.columns, grid.targets % grid.columns
+    (top, bottom), (left, right) = ([int(end) for end in place.aminmax()] for place in (y, x))
+    codes = codes_of(picture[..., top : bottom + SIDE, left : right + SIDE], basis)
+    return codes[(y - top) * (right - left + 1) + x - left]
+
+
 def nearest(
     wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], grid: Grid
 ) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:

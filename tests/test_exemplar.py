@@ -47,19 +47,14 @@ def test_what_the_copies_agree_on_is_their_weighted_mean():
 
 def test_the_first_fill_goes_inwards_from_the_edge():
     size, picture, hole = random_scene()
-    assert torch.allclose(peeled(size)[0], peeled_by_looping(picture, hole, SIDE))
+    assert torch.allclose(peeled(size, seeded())[0], peeled_by_looping(picture, hole, SIDE))
 
 
 def test_a_finer_field_copies_from_where_the_coarse_one_did():
     coarse, fine = Grid(hole_in(40, 46)), Grid(hole_in(80, 92))
-    shift = -12 * coarse.columns + 3
-    field = finer(coarse.targets + shift, coarse, fine)
-    same = fine.place[fine.moved(fine.targets, 0, 0)] >= 0
-    moved = fine.moved(fine.targets, -24, 6)
-    touched = coarse.place[coarse.number((fine.targets // fine.columns + 2) // 2 - 2, 0 * fine.targets)]
-    assert same.all() and touched is not None
-    inner = fine.targets // fine.columns > 26
-    assert torch.equal(field[inner], moved[inner])
+    field = finer(coarse.moved(coarse.targets, -12, 3), coarse, fine)
+    inner = fine.targets // fine.columns > 26  # further up, a target lies over coarse patches that are known
+    assert torch.equal(field[inner], fine.moved(fine.targets, -24, 6)[inner])
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -105,10 +100,15 @@ def test_a_seed_makes_the_same_fill_again_and_another_makes_another():
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_texture_keeps_its_strength():
-    view, hole = 0.4 + 0.2 * noise(128, 128), hole_in(128, 128)
-    inside = complete(view, hole, seeded())[..., 46:82, 46:82]
-    assert inside.std() == pytest.approx(view.std().item(), rel=0.25)
+def test_texture_keeps_its_strength_and_where_nothing_fits_the_fill_is_soft():
+    hole, white = hole_in(128, 128), noise(128, 128)
+    blotches = torch.nn.functional.interpolate(noise(32, 32), (128, 128), mode="bicubic").clamp(0, 1)
+    inside = (..., slice(46, 82), slice(46, 82))
+    left = {
+        name: (complete(view, hole, seeded())[inside].std() / view.std()).item()
+        for name, view in {"blotches": blotches, "white": white}.items()
+    }
+    assert 0.6 < left["blotches"] < 1.2 and left["white"] < 0.6
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (40, 3), (24, 24)])

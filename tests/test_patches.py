@@ -4,21 +4,20 @@ import pytest
 import torch
 from references_exemplar import distance, nearest_by_looking, places
 
-from inpainting_core.membrane import spread
-from inpainting_core.patches import CODE, SIDE, Grid, basis_of, codes_of, distances, improved, nearest
+from inpainting_core.patches import CODE, SIDE, Grid, basis_of, codes_of, codes_wanted, distances, improved, nearest
 
 HEIGHT, WIDTH = 34, 30
 
 
 def scene(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Waves with a little noise, their hole continued smoothly; and the hole, which reaches the right border."""
+    """Waves with a little noise; and a hole, which reaches the right border."""
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.meshgrid(torch.arange(HEIGHT) / 3, torch.arange(WIDTH) / 4, indexing="ij")
     waves = torch.stack([(x + y).sin(), (x - 2 * y).cos(), x.sin() * y.cos()])[None]
     hole = torch.zeros(1, 1, HEIGHT, WIDTH)
     hole[..., 10:20, 18:] = 1
     picture = 0.5 + 0.2 * waves + 0.01 * torch.randn(1, 3, HEIGHT, WIDTH, generator=generator)
-    return picture * (1 - hole) + spread(picture, 1 - hole) * hole, hole
+    return picture, hole
 
 
 def corner(grid: Grid, number: int) -> tuple[int, int]:
@@ -47,6 +46,7 @@ def test_codes_keep_nearly_all_of_a_distance_and_add_nothing_to_it():
     grid = Grid(hole)
     codes = codes_of(picture, basis_of(picture, grid))
     assert codes.shape == (grid.rows * grid.columns, CODE)
+    assert torch.allclose(codes_wanted(picture, basis_of(picture, grid), grid), codes[grid.targets], atol=1e-5)
     generator = torch.Generator().manual_seed(1)
     field = grid.sources[torch.randint(len(grid.sources), grid.targets.shape, generator=generator)]
     coded = distances(codes[grid.targets], codes, field).sum().item()
@@ -66,18 +66,19 @@ def test_the_nearest_by_codes_is_nearly_as_near_as_the_nearest_of_all():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_few_passes_from_anywhere_come_near_the_nearest(seed):
+def test_passes_from_anywhere_lead_most_of_the_way_and_never_back(seed):
     picture, hole = scene(seed)
     grid = Grid(hole)
     codes = codes_of(picture, basis_of(picture, grid))
     wanted, generator = codes[grid.targets], torch.Generator().manual_seed(seed)
     field = grid.sources[torch.randint(len(grid.sources), grid.targets.shape, generator=generator)]
-    before = distances(wanted, codes, field)
+    before = start = distances(wanted, codes, field)
     for _ in range(6):
         field, after = improved(field, wanted, codes, grid, generator)
         assert (after <= before).all() and grid.known[field].all()
         before = after
-    assert after.sum() < 1.05 * nearest(wanted, codes, grid)[1].sum()
+    best = nearest(wanted, codes, grid)[1].sum()
+    assert after.sum() - best < 0.05 * (start.sum() - best)
 
 
 def test_what_a_neighbour_found_is_passed_on():
