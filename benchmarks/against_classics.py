@@ -4,9 +4,9 @@
     python -m benchmarks.against_classics --pairs DIR [--yoeo FILE] [--eradiff FILE] [--sheet compare.png]
 
 ``DIR`` holds ``NAME.png`` (with the object), ``NAME_mask.png`` (white where to erase) and ``NAME_gt.png`` (without the
-object); ``benchmarks.real_holes`` makes such a folder.  Printed for each method, median and mean over the pairs: PSNR in dB inside the mask grown by 5 px, ST-LPIPS
-(Ghildyal & Liu 2022) of the mask's box and a quarter more around it at 256 px, and seconds a picture.  Every method
-gets the same grown mask.
+object); ``benchmarks.real_holes`` makes such a folder.  Printed for each method, median and mean over the pairs: PSNR
+in dB inside the mask grown by 5 px, ST-LPIPS (Ghildyal & Liu 2022) of the mask's box and a quarter more around it at
+256 px, and seconds a picture.  Every method gets the same grown mask.
 """
 
 import argparse

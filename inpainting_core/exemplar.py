@@ -21,6 +21,7 @@ COARSEST_PX = 80  # the side of a square as large, at least: in less, too little
 ROUNDS = (5, 4, 3)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
 PEELED_FROM = 3000  # sources that the first fill is taken from
 AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
+VOTERS = 9  # whose median it is, so that a speck beside one of them is not sown
 TEXTURE = 2.0  # how much texture counts beside colours
 TEXTURE_PX = 2  # it is a mean within so many pixels
 FEWEST = 50  # sources that a picture can be completed from
@@ -138,9 +139,10 @@ def peeled(size: Size, generator: torch.Generator) -> Float[Tensor, "1 5 h w"]:
         y, x = (F.max_pool2d(known, 3, 1, 1) > known)[0, 0].nonzero().unbind(1)
         top, left = (y - SIDE // 2).clamp(0, grid.rows - 1), (x - SIDE // 2).clamp(0, grid.columns - 1)
         looks, seen = (patches_at(part, grid, grid.number(top, left)) for part in (picture, known))
-        like = some[torch.addmm(seen @ lengths.T, looks, sources.T, alpha=-2).argmin(1)]
-        from_y, from_x = like // grid.columns + y - top, like % grid.columns + x - left
-        picture[..., y, x], known[..., y, x] = picture[..., from_y, from_x], 1
+        far = torch.addmm(seen @ lengths.T, looks, sources.T, alpha=-2)
+        like = some[far.topk(min(VOTERS, len(some)), largest=False).indices]
+        from_y, from_x = like // grid.columns + (y - top)[:, None], like % grid.columns + (x - left)[:, None]
+        picture[..., y, x], known[..., y, x] = picture[..., from_y, from_x].median(-1).values, 1
     return picture
 
 

@@ -40,8 +40,9 @@ def agreed_by_looping(
     return made
 
 
-def peeled_by_looping(picture: Tensor, hole: Tensor, side: int) -> Tensor:
-    """The hole of ``[c, h, w]`` filled ring by ring, each pixel by the patch most like what is known around it."""
+def peeled_by_looping(picture: Tensor, hole: Tensor, side: int, voters: int) -> Tensor:
+    """The hole of ``[c, h, w]`` filled ring by ring, each pixel the median of the patches most like what is known
+    around it."""
     made, open_ = picture.clone(), hole.clone()
     (height, width), (sources, _) = hole.shape, places(hole, side)
     while open_.any():
@@ -53,8 +54,9 @@ def peeled_by_looping(picture: Tensor, hole: Tensor, side: int) -> Tensor:
             seen = 1 - open_[top : top + side, left : left + side]
             here = made[:, top : top + side, left : left + side]
             like = [float((seen * (here - made[:, v : v + side, u : u + side]).square()).sum()) for v, u in sources]
-            v, u = sources[like.index(min(like))]
-            values[y, x] = made[:, v + y - top, u + x - left].clone()
+            best = sorted(range(len(sources)), key=lambda i: like[i])[:voters]
+            votes = [made[:, sources[i][0] + y - top, sources[i][1] + x - left] for i in best]
+            values[y, x] = torch.stack(votes).sort(0).values[(len(votes) - 1) // 2]
         for (y, x), value in values.items():
             made[:, y, x], open_[y, x] = value, 0
     return made

@@ -4,7 +4,7 @@ import pytest
 import torch
 from references_exemplar import agreed_by_looping, peeled_by_looping
 
-from inpainting_core.exemplar import COARSEST_PX, Size, agreed, complete, finer, peeled, pyramid, with_texture
+from inpainting_core.exemplar import COARSEST_PX, VOTERS, Size, agreed, complete, finer, peeled, pyramid, with_texture
 from inpainting_core.membrane import spread
 from inpainting_core.patches import SIDE, Grid
 
@@ -47,7 +47,7 @@ def test_what_the_copies_agree_on_is_their_weighted_mean():
 
 def test_the_first_fill_goes_inwards_from_the_edge():
     size, picture, hole = random_scene()
-    assert torch.allclose(peeled(size, seeded())[0], peeled_by_looping(picture, hole, SIDE))
+    assert torch.allclose(peeled(size, seeded())[0], peeled_by_looping(picture, hole, SIDE, VOTERS))
 
 
 def test_a_finer_field_copies_from_where_the_coarse_one_did():
@@ -84,6 +84,15 @@ def test_an_edge_goes_on_through_the_hole():
     hole = hole_in(128, 128)
     filled = complete(torch.where(hole > 0, 0.5, view), hole, seeded())
     assert (filled - view).abs().mean() < 0.005
+
+
+def test_specks_on_a_plain_surface_are_not_sown_into_the_hole():
+    view, hole, chance = 0.5 + 0.02 * noise(192, 192), torch.zeros(1, 1, 192, 192), seeded(9)
+    hole[..., 56:136, 56:136] = 1
+    for _ in range(60):
+        y, x = torch.randint(0, 186, (2,), generator=chance).tolist()
+        view[..., y : y + 3, x : x + 4] = 0.8
+    assert complete(view, hole, seeded())[..., 64:128, 64:128].max() < 0.65
 
 
 def test_known_pixels_stay_and_nothing_comes_from_under_the_hole():
