@@ -20,7 +20,7 @@ COMMON = "--mixed-precision bf16 --lr-schedule cosine"
 DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
 DISTILLED += " --save-every 100"
 STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
-STAGE1 += " --under-hole continued --texture borrowed --draws 4"
+STAGE1 += " --under-hole continued --texture copied --draws 2"
 
 # folder of the run: script, optimizer steps, samples encoded, its other flags.  SRA is on in some passes of stage 1, so
 # that the nano erases along EraDiff's path as well.
