@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from inpainting_core.choosing import Fill
 from inpainting_core.colour import match_colour
-from inpainting_core.exemplar import complete
 from inpainting_core.shapes import Float
+from inpainting_core.still import StillCompletion
 from inpainting_core.texture import mean_around
 
 FINER = 2  # times as large as the network's is the picture that is copied
@@ -23,8 +23,10 @@ SHARE = 0.5  # of it that is the network's
 def copying(fill: Fill, generators: list[torch.Generator]) -> Fill:
     """A network's way to fill a hole, made one that copies, for crops of ``FINER`` times the network's resolution.
 
-    One generator for each candidate, which ``fill`` draws from too.
+    One generator for each candidate, which ``fill`` draws from too.  Frames that look alike are copied from the same
+    places, as long as they are filled by what this returns (``StillCompletion``).
     """
+    complete = StillCompletion()
 
     def copied(view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "n 3 h w"]:
         small, small_hole = smaller(view), F.max_pool2d(hole, FINER)

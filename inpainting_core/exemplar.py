@@ -29,9 +29,9 @@ FEWEST = 50  # sources that a picture can be completed from
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """The picture at one size, five channels of colour and texture; ``known`` is 1 where no pixel of the hole lies."""
+    """The picture at one size, its colours, and texture where it is searched; ``known`` is 1 outside the hole."""
 
-    picture: Float[Tensor, "1 5 h w"]
+    picture: Float[Tensor, "1 c h w"]
     known: Float[Tensor, "1 1 h w"]
 
     @cached_property
@@ -39,7 +39,7 @@ class Size:
         return Grid(1 - self.known)
 
     @cached_property
-    def basis(self) -> Float[Tensor, "d 5 side side"]:
+    def basis(self) -> Float[Tensor, "d c side side"]:
         return basis_of(self.picture, self.grid)
 
     @cached_property
@@ -59,6 +59,14 @@ class Size:
         return torch.where(number < 0, -1, self.grid.place[number])
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where each patch of a hole is copied from, a field of its ``Grid``, and how well it fits, a squared distance."""
+
+    field: Int[Tensor, "t"]
+    distance: Float[Tensor, "t"]
+
+
 def complete(
     view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], generator: torch.Generator
 ) -> Float[Tensor, "1 3 h w"]:
@@ -68,33 +76,50 @@ def complete(
     CPU one: the same seed gives the same fill.  Where hardly a patch is known, the surroundings are continued smoothly
     (``spread``).
     """
+    return copied_from(find_places(view, hole, generator), view, hole)
+
+
+def find_places(
+    view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], generator: torch.Generator
+) -> Places | None:
+    """Where the hole is best copied from, as in ``complete``; None where there is nothing to copy, or no hole."""
+    known = 1 - hole.float()
+    if min(view.shape[-2:]) < SIDE or bool(known.all()):
+        return None
+    sizes = pyramid(with_texture(view.float() * known, known), known)
+    return agree_on_places(sizes, generator) if len(sizes[-1].grid.sources) >= FEWEST else None
+
+
+def copied_from(
+    places: Places | None, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]
+) -> Float[Tensor, "1 3 h w"]:
+    """The picture with its hole filled from these places, or smoothly without any."""
     known = 1 - hole.float()
     colours = view.float() * known
-    sizes = pyramid(with_texture(colours, known), known) if min(view.shape[-2:]) >= SIDE else []
-    if not sizes or len(sizes[-1].grid.sources) < FEWEST:
+    if places is None:
         made = spread(colours, known)
-    elif len(sizes[0].grid.targets) > 0:
-        made = completed(sizes, generator)[:, :3]
     else:
-        made = colours
+        made = agreed(Size(colours, known), places.field, places.distance, LAST_AGREEMENT)
     return view * known.to(view) + made.to(view) * hole
 
 
-def completed(sizes: list[Size], generator: torch.Generator) -> Float[Tensor, "1 5 h w"]:
-    """The first of these pictures, the largest, completed from the last on."""
+def agree_on_places(sizes: list[Size], generator: torch.Generator) -> Places:
+    """Where the hole of the first of these pictures, the largest, is copied from; searched from the last on."""
     *larger, coarsest = sizes
     picture, grid = peeled(coarsest, generator), coarsest.grid
     for left in reversed(range(ROUNDS[0])):
         field, distance = nearest(codes_wanted(picture, coarsest.basis, grid), coarsest.codes, grid)
-        picture = agreed(coarsest, field, distance, AGREEMENT if left or larger else LAST_AGREEMENT)
+        if left or larger:
+            picture = agreed(coarsest, field, distance, AGREEMENT)
     for number, size in enumerate(reversed(larger), start=1):
         field, grid = finer(field, grid, size.grid), size.grid
         picture = agreed(size, field, torch.ones_like(field, dtype=picture.dtype), 0)
         for left in reversed(range(ROUNDS[min(number, len(ROUNDS) - 1)])):
             wanted = codes_wanted(picture, size.basis, grid)
             field, distance = improved(field, wanted, size.codes, grid, generator)
-            picture = agreed(size, field, distance, AGREEMENT if left or number < len(larger) else LAST_AGREEMENT)
-    return picture
+            if left or size is not sizes[0]:
+                picture = agreed(size, field, distance, AGREEMENT)
+    return Places(field, distance)
 
 
 def offsets(device: torch.device) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
@@ -168,7 +193,7 @@ def finer(field: Int[Tensor, "s"], coarse: Grid, fine: Grid) -> Int[Tensor, "t"]
 
 def agreed(
     size: Size, field: Int[Tensor, "t"], distance: Float[Tensor, "t"], agreement: float
-) -> Float[Tensor, "1 5 h w"]:
+) -> Float[Tensor, "1 c h w"]:
     """The picture with each pixel of its hole as the patches copied over it have it, a mean that is weighted by how
     well they fit: e to the minus ``agreement`` times their distance beyond the best one's, in units of the mean one's.
     """
