@@ -2,7 +2,9 @@
 
 A brush stroke lies inside its entity and covers little of it; a box holds its entity and much else besides.  So the
 entity that a painted part means is the one for which two shares together are greatest: of the part in the entity,
-and of the entity in the part.  At least one of them must be a half, or nothing is meant and the part stays.
+and of the entity in the part.  At least one of them must be a half, or nothing is meant and the part stays.  And
+what reaches over less than half of a part that is mostly something else is not put in its place: a box around a man
+does not mean his tie.
 """
 
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from inpainting_core.shapes import Bool, Float
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares
+REACH = 0.5  # of the box that just holds a part: over so much of it an entity within must reach, thin as it may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,4 +54,14 @@ def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
     meant = torch.maximum(of_part, of_entity) >= MEANT
     if not meant.any():
         return None
-    return int((of_part + of_entity).masked_fill(~meant, -1).argmax())
+    best = int((of_part + of_entity).masked_fill(~meant, -1).argmax())
+    fills = of_part[best] >= MEANT or reach(entities.masks[best].cpu() & filled) >= REACH * reach(filled)
+    return best if fills else None
+
+
+def reach(mask: Bool[Tensor, "h w"]) -> int:
+    """The area in pixels of the box that just holds a mask; 0 for an empty one."""
+    if not mask.any():
+        return 0
+    low, high = mask.nonzero().aminmax(dim=0)
+    return int((high - low + 1).prod())
