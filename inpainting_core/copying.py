@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from inpainting_core.choosing import Fill
 from inpainting_core.colour import match_colour
+from inpainting_core.exemplar import complete
 from inpainting_core.shapes import Float
 from inpainting_core.still import StillCompletion
 from inpainting_core.texture import mean_around
@@ -20,18 +21,18 @@ COARSE_PX = 6  # at the network's size: what a mean within so many pixels, taken
 SHARE = 0.5  # of it that is the network's
 
 
-def copying(fill: Fill, generators: list[torch.Generator]) -> Fill:
+def copying(fill: Fill, generators: list[torch.Generator], frames: int) -> Fill:
     """A network's way to fill a hole, made one that copies, for crops of ``FINER`` times the network's resolution.
 
-    One generator for each candidate, which ``fill`` draws from too.  Frames that look alike are copied from the same
-    places, as long as they are filled by what this returns (``StillCompletion``).
+    One generator for each candidate, which ``fill`` draws from too.  Of several ``frames`` those that look alike are
+    copied from the same places (``StillCompletion``); for one alone nothing is kept.
     """
-    complete = StillCompletion()
+    completion = StillCompletion() if frames > 1 else complete
 
     def copied(view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "n 3 h w"]:
         small, small_hole = smaller(view), F.max_pool2d(hole, FINER)
         drawn = match_colour(fill(small, small_hole).to(view), small, small_hole)
-        copies = torch.cat([complete(view, hole, generator) for generator in generators])
+        copies = torch.cat([completion(view, hole, generator) for generator in generators])
         return coarsely_as(drawn, copies, hole)
 
     return copied

@@ -34,7 +34,7 @@ def test_the_network_sees_half_the_size_and_nothing_of_the_hole_is_lost():
 
     hole = HOLE.clone()
     hole[..., 21, 31] = 1
-    made = copying(fill, seeds(0, 1))(stripes(), hole)
+    made = copying(fill, seeds(0, 1), 1)(stripes(), hole)
     assert made.shape == (2, 3, 96, 128)
     ((view, small),) = seen
     assert view.shape == (1, 3, 48, 64) and small.shape == (1, 1, 48, 64) and small[..., 10, 15] == 1
@@ -42,7 +42,7 @@ def test_the_network_sees_half_the_size_and_nothing_of_the_hole_is_lost():
 
 def test_detail_is_the_copys_and_known_pixels_stay():
     view = stripes()
-    made = copying(lambda small, hole: small, seeds(0))(torch.where(HOLE > 0, 0.9, view), HOLE)
+    made = copying(lambda small, hole: small, seeds(0), 1)(torch.where(HOLE > 0, 0.9, view), HOLE)
     assert torch.equal(made * (1 - HOLE), view * (1 - HOLE))
     across = made[INNER].diff(dim=-1)
     assert torch.allclose(across, view[INNER].diff(dim=-1), atol=0.02)
@@ -62,14 +62,14 @@ def test_half_of_a_coarse_difference_is_the_networks():
 
 def test_what_is_wrong_with_a_networks_colours_around_the_hole_is_taken_out_first():
     view = stripes()
-    right, shifted = (copying(lambda small, hole, by=by: small + by, seeds(0))(view, HOLE) for by in (0.0, 0.1))
+    right, shifted = (copying(lambda small, hole, by=by: small + by, seeds(0), 1)(view, HOLE) for by in (0.0, 0.1))
     assert torch.allclose(right, shifted, atol=1e-3)
 
 
 def test_a_candidate_is_copied_as_its_seed_alone_would_copy_it():
     view = torch.rand(1, 3, 96, 128, generator=seeds(7)[0])
-    both = copying(lambda small, hole: small.expand(2, -1, -1, -1), seeds(3, 4))(view, HOLE)
-    one = copying(lambda small, hole: small, seeds(4))(view, HOLE)
+    both = copying(lambda small, hole: small.expand(2, -1, -1, -1), seeds(3, 4), 1)(view, HOLE)
+    one = copying(lambda small, hole: small, seeds(4), 1)(view, HOLE)
     assert torch.equal(both[1:], one) and not torch.equal(both[0], both[1])
 
 

@@ -45,7 +45,7 @@ def erase(
 
     resolution = resolution or engine.resolution
     if engine.texture == "copied":
-        fill, resolution = copying(fill, choice.generators), FINER * resolution
+        fill, resolution = copying(fill, choice.generators, len(image)), FINER * resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
 
 
