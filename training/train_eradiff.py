@@ -35,7 +35,15 @@ from training.held_out.pairs import look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    hole_importance,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -102,7 +110,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=args.lr)
+    optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
@@ -129,7 +137,7 @@ def main(args: argparse.Namespace) -> None:
         draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
         encoded = batch if args.cache_latents else encode(batch)
         latent, masked, mask = encoded["latent"], encoded["masked"], encoded["mask"]
-        noise = normal_like(latent, draws)
+        noise, size = normal_like(latent, draws), latent[0].numel()
         jumps = [draw_jump(generator, schedule.steps, args.gamma_max, args.sampler_steps) for generator in draws]
         t, gamma = torch.tensor(jumps, device=device).unbind(1)
         chain = {"noise": noise, "t": t, "gamma": gamma, "schedule": schedule, "mixing": args.mixing}
@@ -139,7 +147,8 @@ def main(args: argparse.Namespace) -> None:
             output = call_unet(unet, unet_input(noisy, mask, masked), t, prompt)
             return noise_from(config.prediction, output.float(), noisy, schedule.signal[t.cpu()])
 
-        # 2. the loss and the step, some of them under the attention that EraDiff samples with
+        # 2. the loss and the step, some of them under the attention that EraDiff samples with.  Eq. 9 is a sum over
+        # the latent; what is logged, and what --clip is measured in, is the mean, alike at every resolution
         sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
         attention = rectifier(mask, "rectified" if sra else "off")
         with (
@@ -152,9 +161,9 @@ def main(args: argparse.Namespace) -> None:
             else:
                 losses = cro_loss(predict_noise, latent, encoded["object"], **chain)
             loss = losses.mean()
-            accelerator.backward(loss)
+            accelerator.backward(size * loss)
             if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(parameters, args.clip)
+                norm = accelerator.clip_grad_norm_(parameters, args.clip * size) / size
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:

@@ -33,7 +33,15 @@ from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    hole_importance,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -101,7 +109,7 @@ def main(args: argparse.Namespace) -> None:
         judged = all_of(Composites(args.validation, resolution, 32, seed=1, holes="d1"))
 
     # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])

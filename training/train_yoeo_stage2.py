@@ -31,7 +31,15 @@ from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    frozen_dtype,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
@@ -94,7 +102,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in learners]
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in learners]
     rates = [rates_of(optimizer, args) for optimizer in optimizers]
     learners, optimizers = (
         [accelerator.prepare(part) for part in learners],

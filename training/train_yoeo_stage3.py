@@ -35,7 +35,15 @@ from training.networks.bases import load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
 from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    frozen_dtype,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.balance import SHARE
@@ -122,7 +130,7 @@ def main(args: argparse.Namespace) -> None:
         )
 
     # optimisation
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in (student, discriminator)]
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args) for optimizer in optimizers]
     student, discriminator, *optimizers = accelerator.prepare(student, discriminator, *optimizers)
     accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
