@@ -102,13 +102,11 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in learners]
-    rates = [rates_of(optimizer, args) for optimizer in optimizers]
-    learners, optimizers = (
-        [accelerator.prepare(part) for part in learners],
-        [accelerator.prepare(o) for o in optimizers],
-    )
-    accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
+    # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
+    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
+    rates = rates_of(optimizer, args)
+    *learners, optimizer = accelerator.prepare(*learners, optimizer)
+    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
     accelerator.init_trackers("train_yoeo_stage2")
     done = resume(accelerator, out)
     passes = done * args.gradient_accumulation
@@ -156,14 +154,12 @@ def main(args: argparse.Namespace) -> None:
                 accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(learners[0].parameters(), args.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:
             continue
         step += 1
-        for rate in rates:
-            rate.step()
+        rates.step()
         if average is not None:
             average.update_parameters(accelerator.unwrap_model(learners[0]))
 
@@ -171,7 +167,7 @@ def main(args: argparse.Namespace) -> None:
         said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in (terms | others).items()}
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})
-        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates[0].get_last_lr()[0]}, step=step)
+        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates.get_last_lr()[0]}, step=step)
         if step % args.save_every == 0 or step == args.steps:
             save_for_resume(accelerator, out, step)
             if accelerator.is_main_process and args.validation:
