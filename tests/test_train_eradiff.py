@@ -85,12 +85,22 @@ def test_training_lowers_the_loss_on_what_it_sees(base, photos, tmp_path):
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+def test_the_smallest_step_is_in_the_file_that_training_goes_on_from(base, photos, tmp_path):
+    """fp16 has no number between 1 and 1.001, where the scales of norms are."""
+    first, moved = load_file(base), train(base, photos, tmp_path, *"--steps 1 --batch-size 2 --lr 3e-6 --ema 0".split())
+    scales = [key for key in first if "diffusion_model" in key and first[key].ndim == 1 and (first[key] == 1).all()]
+    assert len(scales) > 10
+    for key in scales:
+        assert (moved[key] != 1).float().mean() > 0.9, key
+
+
 def test_a_lora_moves_alone_and_resumes(base, photos, tmp_path, monkeypatch):
-    extra = "--steps 4 --save-every 2 --batch-size 2 --cache-latents 4 --lora-rank 2".split()
+    extra = "--steps 4 --save-every 2 --batch-size 2 --cache-latents 4 --lora-rank 2 --dtype fp16".split()
     whole = train(base, photos, tmp_path / "whole", *extra)
     with killed_at(train_eradiff, monkeypatch, 2):
         train(base, photos, tmp_path / "parts", *extra)
     assert_equal(whole, train(base, photos, tmp_path / "parts", *extra))
+    assert {value.dtype for value in whole.values()} == {torch.float16}
     assert all(".lora_" in key or key.endswith(".alpha") for key in whole)
     assert any(value.any() for key, value in whole.items() if key.endswith("lora_up.weight"))
 
@@ -106,5 +116,6 @@ def test_pictures_can_be_mixed_instead_of_latents_and_jumps_fitted_to_a_sampler(
 
 def test_the_defaults_are_the_papers():
     args = train_eradiff.parse_args(["--base", "x", "--images", "y", "--out", "z"])
+    assert args.dtype == "fp32"
     assert (args.lr, args.gamma_max, args.mixing, args.objects) == (3e-6, 100, "schedule", "mattes")
     assert (args.hole_weight, args.rectified, args.ema, args.sampler_steps) == (0, 0, 0, None)

@@ -33,7 +33,7 @@ from training.data.pairs import SCENES, Pairs
 from training.data.randomness import normal_like, sample_generator
 from training.held_out.pairs import look_along_path
 from training.held_out.parts import in_parts
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
 from training.running.optimisation import (
     ADAM_EPS,
@@ -71,7 +71,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
     parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
-    add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1)
+    add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1, dtype="fp32")
     args = parser.parse_args(argv)
     if args.mix_pixels and args.cache_latents:
         parser.error("--mix-pixels encodes a new mix at every step, so it cannot go with --cache-latents.")
@@ -193,9 +193,9 @@ def main(args: argparse.Namespace) -> None:
             facts["before"] = config.training
         config = replace(config, training=facts)
         if args.lora_rank:
-            write_lora(out / "lora.safetensors", lora_weights(kept()), config)
+            write_lora(out / "lora.safetensors", lora_weights(kept()), config, DTYPES[args.dtype])
         else:
-            save_networks(out / "model.safetensors", networks, kept().state_dict(), config)
+            save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

@@ -32,7 +32,7 @@ from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import DTYPES, load_networks, save_networks
 from training.running.optimisation import (
     ADAM_EPS,
     accelerator_of,
@@ -69,7 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
-    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100)
+    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100, dtype="fp32")
     return parser.parse_args(argv)
 
 
@@ -179,7 +179,8 @@ def main(args: argparse.Namespace) -> None:
         facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
         if config.training:
             facts["before"] = config.training
-        save_networks(out / "model.safetensors", networks, kept.state_dict(), replace(config, training=facts))
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, kept.state_dict(), config, DTYPES[args.dtype])
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

@@ -28,7 +28,7 @@ from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
 from training.running.optimisation import (
@@ -63,7 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
-    add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1)
+    add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1, dtype="fp32")
     return parser.parse_args(argv)
 
 
@@ -180,7 +180,8 @@ def main(args: argparse.Namespace) -> None:
             numbers = show(step)
         facts = {"stage": "yoeo_stage2", "steps": args.steps, "perceptual": args.perceptual, **numbers}
         facts["before"] = config.training
-        save_networks(out / "model.safetensors", networks, kept().state_dict(), replace(config, training=facts))
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
         save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / "discriminator.safetensors")
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()

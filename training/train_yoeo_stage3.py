@@ -31,7 +31,7 @@ from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
 from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
@@ -72,7 +72,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")
     # the authors': batch 7, 3,600 steps, AdamW 1e-5 constant for both
-    add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1)
+    add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1, dtype="fp16")
     args = parser.parse_args(argv)
     if args.mixed_precision == "fp16":
         parser.error("gradient norms are compared before any loss is scaled: --mixed-precision must be no or bf16.")
@@ -220,7 +220,7 @@ def main(args: argparse.Namespace) -> None:
         facts = {"stage": "yoeo_stage3", "steps": args.steps, "without": args.without, **numbers}
         facts["before"] = config.training
         weights = (average.module if average is not None else raw).state_dict()
-        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts))
+        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts), DTYPES[args.dtype])
         save_file(judge.state_dict(), out / "discriminator.safetensors")
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()

@@ -20,6 +20,7 @@ NANO = ModelConfig(
     prediction="v_prediction",
     resolution=192,
 )
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}  # of a file's weights
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ def start_at_zero_(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     return unet
 
 
-def save_networks(path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig) -> None:
-    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file."""
+def save_networks(
+    path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig, dtype: torch.dtype
+) -> None:
+    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file of ``dtype``."""
     vae = {key: value.detach().cpu() for key, value in networks.vae.state_dict().items()}
     unet = {key: value.detach().cpu() for key, value in weights.items()}
-    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt))
+    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt), dtype)
