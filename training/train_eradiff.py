@@ -84,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # model: what a flag leaves open comes from the base
-    networks = load_networks(args.base, vae=None)
+    networks = load_networks(args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
     schedule = Schedule()

@@ -29,6 +29,7 @@ from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import DTYPES, load_networks, save_networks
+from training.networks.discriminators import OURS
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
 from training.running.optimisation import (
@@ -50,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
     parser.add_argument("--teacher", required=True, help="stage 1's file; the student starts from it too")
+    parser.add_argument("--base", help="whole checkpoint that a teacher is laid over which is a UNet alone")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
@@ -73,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
-    networks = load_networks(args.teacher, vae=None)
+    networks = load_networks(args.teacher, base=args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
     encoder = Encoder(networks.vae, config, device)
@@ -182,7 +184,7 @@ def main(args: argparse.Namespace) -> None:
         facts["before"] = config.training
         config = replace(config, training=facts)
         save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
-        save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / "discriminator.safetensors")
+        save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / OURS)
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from inpainting_core.engine import DiffusersEngine
@@ -32,6 +32,7 @@ from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import DTYPES, load_networks, save_networks
+from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
 from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
@@ -48,7 +49,6 @@ from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.balance import SHARE
 from yoeo_core.detector import load_detector
-from yoeo_core.discriminator import Discriminator
 from yoeo_core.distillation import PHASES, draw_start
 
 PARTS = ("d2", "ss", "efc")
@@ -58,7 +58,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
     parser.add_argument("--teacher", required=True, help="stage 1's file")
-    parser.add_argument("--student", required=True, help="stage 2's file, its discriminator.safetensors beside it")
+    parser.add_argument("--student", required=True, help="stage 2's file")
+    parser.add_argument("--base", help="whole checkpoint that either is laid over which is a UNet alone")
+    parser.add_argument("--discriminator", help=f"stage 2's; left out: {OURS} or {THEIRS} beside the student")
     parser.add_argument(
         "--detector", required=True, help="Mask2Former: a folder, our .safetensors, or EntitySeg's .pth"
     )
@@ -85,7 +87,7 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # networks: the teacher of stage 1 and the detector are frozen, the student and discriminator of stage 2 go on
-    networks, inherited = load_networks(args.student, vae=None), load_networks(args.teacher, vae=None)
+    networks, inherited = (load_networks(source, base=args.base) for source in (args.student, args.teacher))
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     if inherited.config.unet != config.unet:
         raise ValueError(f"teacher and student must be of one shape, got {inherited.config.unet} and {config.unet}.")
@@ -93,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
         got = f"{inherited.config.under_hole} and {config.under_hole}"
         raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
     accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
-    accelerator.print(f"{args.student} goes on, with its discriminator: {config.training}")
+    accelerator.print(f"{args.student} goes on: {config.training}")
     accelerator.print(f"{args.detector} judges")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
@@ -101,8 +103,8 @@ def main(args: argparse.Namespace) -> None:
     frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)
     distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
-    discriminator = Discriminator(middle_channels(frozen)).to(device)
-    discriminator.load_state_dict(load_file(Path(args.student).with_name("discriminator.safetensors")))
+    told_by = args.discriminator or discriminator_beside(args.student)
+    discriminator = read_discriminator(told_by, middle_channels(frozen)).to(device)
     detector = load_detector(args.detector, device)
     if args.gradient_checkpointing:
         for part in (student, frozen, networks.vae):
@@ -221,7 +223,7 @@ def main(args: argparse.Namespace) -> None:
         facts["before"] = config.training
         weights = (average.module if average is not None else raw).state_dict()
         save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts), DTYPES[args.dtype])
-        save_file(judge.state_dict(), out / "discriminator.safetensors")
+        save_file(judge.state_dict(), out / OURS)
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 
