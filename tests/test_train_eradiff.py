@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from tiny import TINY, tiny_checkpoint, tiny_config
 from training_runs import assert_equal, draw_photographs, killed_at, launch_two, logged, state_of
 
+from eradiff_core.synthesis import Ranges
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_eradiff
+from training.data.pairs import ranges_of
 
 SMALL = "--objects drawn --resolution 32 --workers 0 --lr 1e-3 --hole-weight 3 --ema 0.5".split()
 
@@ -110,12 +112,20 @@ def test_pictures_can_be_mixed_instead_of_latents_and_jumps_fitted_to_a_sampler(
     train(base, photos, tmp_path, *extra, "--validation", str(photos))
     facts = json.loads((tmp_path / "held_out.json").read_text())
     assert facts["hole_psnr_0.6"] > 0 and list((tmp_path / "sheets").iterdir())
+    assert facts["hole_psnr_0.6_off"] != facts["hole_psnr_0.6"], "without SRA too"
     with pytest.raises(SystemExit):
         train(base, photos, tmp_path / "no", *extra, "--cache-latents", "4")
 
 
+def test_what_a_copy_and_its_hole_look_like_are_flags():
+    flags = "--copies 5 --scale 0.3 0.9 --turn 10 --largest 0.4 --overlap 0.2 --grow 1 4 --boxes 0.25 --loose 0.5"
+    args = train_eradiff.parse_args(["--base", "x", "--images", "y", "--out", "z", *flags.split()])
+    expected = Ranges((1, 5), (0.3, 0.9), 10, 0.4, 0.2, (1, 4), boxes=0.25, loose=0.5)
+    assert ranges_of(args) == expected
+
+
 def test_the_defaults_are_the_papers():
     args = train_eradiff.parse_args(["--base", "x", "--images", "y", "--out", "z"])
-    assert args.dtype == "fp32"
+    assert args.dtype == "fp32" and ranges_of(args) == Ranges()
     assert (args.lr, args.gamma_max, args.mixing, args.objects) == (3e-6, 100, "schedule", "mattes")
     assert (args.hole_weight, args.rectified, args.ema, args.sampler_steps) == (0, 0, 0, None)

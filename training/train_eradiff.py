@@ -21,17 +21,16 @@ import torch
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import MODES, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
-from eradiff_core.synthesis import Ranges
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, noise_from
 from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
-from training.data.pairs import SCENES, Pairs
+from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
-from training.held_out.pairs import look_along_path
+from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
@@ -53,15 +52,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # where it starts
     parser.add_argument("--base", required=True, help="an inpainting checkpoint: file or diffusers folder")
     parser.add_argument("--lora-rank", type=int, default=0, help="train a LoRA of this rank; 0: all weights")
+    parser.add_argument("--lora-alpha", type=float, help="it counts alpha / rank times; left out: once")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_matte.png beside NAME is its object's alpha")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument(
         "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
     )
-    parser.add_argument("--copies", type=int, default=3, help="at most so many copies of the object a picture")
+    add_synthesis_flags(parser)
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
     add_pool_flags(parser)
+    parser.add_argument(
+        "--look", choices=MODES, nargs="+", default=LOOKS, help="held-out pictures are erased with each of these SRAs"
+    )
     # the chain
     parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
     parser.add_argument("--sampler-steps", type=int, help="draw jumps tightly around this sampler's stride instead")
@@ -92,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
     if args.lora_rank:
-        add_lora(unet, args.lora_rank)
+        add_lora(unet, args.lora_rank, args.lora_alpha)
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     average = averaged(unet, args.ema)
@@ -102,7 +105,7 @@ def main(args: argparse.Namespace) -> None:
             return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
 
     # data
-    ranges = Ranges(copies=(1, args.copies))
+    ranges = ranges_of(args)
     scenes = SCENES[args.objects](args.images, config.resolution)
     samples = samples_of(lambda count: Pairs(scenes, count, args.seed, ranges), encode, args, accelerator)
     if args.validation:
@@ -126,7 +129,7 @@ def main(args: argparse.Namespace) -> None:
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
         with accelerator.autocast():
-            rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out))
+            rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out), args.look)
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 

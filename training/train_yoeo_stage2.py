@@ -30,8 +30,16 @@ from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.discriminators import OURS
-from training.networks.perceptual import DISTANCES, perceptual_net
-from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
+from training.networks.perceptual import perceptual_net
+from training.running.distilling import (
+    Denoiser,
+    Distillation,
+    Draw,
+    add_distilling_flags,
+    following_loss,
+    hole_error,
+    middle_channels,
+)
 from training.running.optimisation import (
     ADAM_EPS,
     accelerator_of,
@@ -44,7 +52,7 @@ from training.running.optimisation import (
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
-from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase
+from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase, reweighed
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -58,11 +66,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
     add_pool_flags(parser)
     # the losses
-    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
+    add_distilling_flags(parser)
     parser.add_argument(
         "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
     )
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
     add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1, dtype="fp32")
@@ -128,7 +135,7 @@ def main(args: argparse.Namespace) -> None:
     step, numbers = done, {}
     progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
     for number, batch in enumerate(loader, start=passes):
-        now = phase(step, args.steps_per_phase)
+        now = reweighed(phase(step, args.steps_per_phase), args.lambda_1, args.lambda_2, args.lambda_3)
         encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
         start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
         with accelerator.accumulate(*learners):

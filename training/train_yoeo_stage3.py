@@ -33,9 +33,23 @@ from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import DTYPES, load_networks, save_networks
 from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
-from training.networks.perceptual import DISTANCES, perceptual_net
-from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
-from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.networks.perceptual import perceptual_net
+from training.running.distilling import (
+    Denoiser,
+    Distillation,
+    Draw,
+    add_distilling_flags,
+    hole_error,
+    middle_channels,
+)
+from training.running.judging import (
+    HalfUnpaired,
+    add_judging_flags,
+    judged_terms,
+    judgement_of,
+    pull_of,
+    teachers_own,
+)
 from training.running.optimisation import (
     ADAM_EPS,
     accelerator_of,
@@ -47,9 +61,8 @@ from training.running.optimisation import (
 )
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
-from yoeo_core.balance import SHARE
 from yoeo_core.detector import load_detector
-from yoeo_core.distillation import PHASES, draw_start
+from yoeo_core.distillation import PHASES, draw_start, reweighed
 
 PARTS = ("d2", "ss", "efc")
 
@@ -70,8 +83,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
     add_pool_flags(parser)
     # the losses
-    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
+    add_distilling_flags(parser)
+    add_judging_flags(parser)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")
     # the authors': batch 7, 3,600 steps, AdamW 1e-5 constant for both
     add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1, dtype="fp16")
@@ -153,7 +166,8 @@ def main(args: argparse.Namespace) -> None:
         return numbers | found
 
     mean_over_processes = partial(accelerator.reduce, reduction="mean")
-    step, numbers, now = done, {}, PHASES[-1]
+    by, now = judgement_of(args), reweighed(PHASES[-1], args.lambda_1, args.lambda_2, args.lambda_3)
+    step, numbers = done, {}
     progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
     for number, batch in enumerate(loader, start=passes):
         alone = bool(batch["unpaired"].any())  # without a truth: D2
@@ -167,7 +181,7 @@ def main(args: argparse.Namespace) -> None:
                 answer = distillation.answer(own, encoded, draw, start, told_truth)
                 with torch.no_grad():
                     seen = detector(answer.target)
-                keep = 1 - teachers_own(seen, encoded["hole"]) if alone else None
+                keep = 1 - teachers_own(seen, encoded["hole"], by) if alone else None
                 fake = Denoiser(raw, config.prediction, prompt)
                 judge.requires_grad_(False)
                 terms = distillation.terms(answer, fake, judge, encoded, draw, now, keep)
@@ -175,9 +189,9 @@ def main(args: argparse.Namespace) -> None:
                     terms["truth"] = args.truth * hole_error(answer, encoded).mean()
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
-                told = judged_terms(detector, answer, encoded["hole"], seen, alone)
+                told = judged_terms(detector, answer, encoded["hole"], seen, alone, by)
                 told = {name: term for name, term in told.items() if name.split("_")[0] not in args.without}
-            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes)
+            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes, by.shares)
             accelerator.backward(pull)
 
             # 3. what the discriminator is told: on D2 nothing, there is an object in what it would take for real
@@ -204,7 +218,8 @@ def main(args: argparse.Namespace) -> None:
         said = {name: mean_over_processes(term.detach()).item() for name, term in (terms | told).items()}
         for name, cap in caps.items():
             said |= {f"{name}_norm": cap.norm.item(), f"{name}_norm_after": cap.norm_after.item()}
-            said["lpips_norm"] = cap.allowed.item() / SHARE
+            if share := by.shares[name]:
+                said["lpips_norm"] = cap.allowed.item() / share
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items() if "norm" not in name})
         said |= {"norm": float(norm), "start": start, "unpaired": float(alone), "lr": rates[0].get_last_lr()[0]}
