@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from tiny import KL, TINY, tiny_checkpoint, tiny_config
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from training_runs import draw_photographs
+from training_runs import draw_photographs, state_of
 
 from inpainting_core.checkpoint import write_checkpoint
 from inpainting_core.engine import DiffusersEngine, load_vae
@@ -30,6 +31,13 @@ def base(tmp_path_factory) -> Path:
     return path
 
 
+def run(script, argv: list[str]) -> None:
+    """By itself: accelerate keeps one precision a process."""
+    AcceleratorState._reset_state()
+    script.main(script.parse_args(argv))
+    AcceleratorState._reset_state()
+
+
 def arriving(script, argv: list[str]) -> list[float]:
     """The norms of the gradients that the optimizer is given at a run's first step, network by network."""
     norms = []
@@ -39,9 +47,7 @@ def arriving(script, argv: list[str]) -> list[float]:
             norms.append(float(torch.cat([weight.grad.flatten() for weight in group["params"]]).norm()))
 
     handle = register_optimizer_step_pre_hook(watch)
-    AcceleratorState._reset_state()  # a process has one precision
-    script.main(script.parse_args(argv))
-    AcceleratorState._reset_state()
+    run(script, argv)
     handle.remove()
     return norms
 
@@ -73,6 +79,19 @@ def test_gradients_are_unscaled_once(script, flags, base, photos, tmp_path, monk
     full = arriving(script, [*argv, "--out", str(tmp_path / "full")])
     half = arriving(script, [*argv, "--out", str(tmp_path / "half"), "--mixed-precision", "fp16"])
     assert half == pytest.approx(full, rel=0.05)
+
+
+def test_a_lora_run_keeps_what_is_frozen_in_bf16_and_what_it_learns_in_fp32(base, photos, tmp_path):
+    argv = ["--base", str(base), "--images", str(photos), "--out", str(tmp_path), *SMALL.split()]
+    run(train_eradiff, [*argv, *"--objects drawn --lora-rank 2 --lr 1e-3 --ema 0.5 --mixed-precision bf16".split()])
+    kept = state_of(tmp_path, 1)["model"]
+    learned = {key for key in kept if ".lora_" in key}
+    assert {kept[key].dtype for key in learned} == {torch.float32}
+    assert {kept[key].dtype for key in kept.keys() - learned} == {torch.bfloat16}
+    written = load_file(tmp_path / "lora.safetensors")
+    ups = [value for key, value in written.items() if key.endswith("lora_up.weight")]
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in written.values())
+    assert ups and all(value.any() for value in ups), "it has learned"
 
 
 def test_an_autoencoder_like_sdxls_never_runs_in_fp16():

@@ -40,6 +40,7 @@ from training.running.optimisation import (
     add_run_flags,
     all_of,
     averaged,
+    frozen_dtype,
     hole_importance,
     rates_of,
 )
@@ -95,6 +96,7 @@ def main(args: argparse.Namespace) -> None:
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
     if args.lora_rank:
+        unet.to(frozen_dtype(args))
         add_lora(unet, args.lora_rank, args.lora_alpha)
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
