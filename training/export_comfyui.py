@@ -15,10 +15,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.checkpoint import DTYPES, Checkpoint, read_checkpoint, write_checkpoint
 from inpainting_core.empty_prompt import encode_empty_prompt, text_weights
 from inpainting_core.ldm_keys import unet_layout
-from training.networks.bases import DTYPES
 from training.networks.lora import merge_lora, read_lora
 from training.networks.stock_loader import marks, require_stock
 from training.networks.text_encoders import for_stock, read_texts, texts_in

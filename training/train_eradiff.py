@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from eradiff_core.attention import MODES, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, noise_from
@@ -32,7 +33,7 @@ from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
 from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
-from training.networks.bases import DTYPES, load_networks, save_networks
+from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
 from training.running.optimisation import (
     ADAM_EPS,

@@ -22,6 +22,7 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import UNDER_HOLE, unet_input
 from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, target_of
@@ -32,7 +33,7 @@ from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
-from training.networks.bases import DTYPES, load_networks, save_networks
+from training.networks.bases import load_networks, save_networks
 from training.running.optimisation import (
     ADAM_EPS,
     accelerator_of,

@@ -24,6 +24,7 @@ from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
@@ -31,9 +32,9 @@ from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
-from training.networks.bases import DTYPES, load_networks, save_networks
+from training.networks.bases import load_networks, save_networks
 from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
-from training.networks.perceptual import perceptual_net
+from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.distilling import (
     Denoiser,
     Distillation,
@@ -83,6 +84,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
     add_pool_flags(parser)
     # the losses
+    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     add_distilling_flags(parser)
     add_judging_flags(parser)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")

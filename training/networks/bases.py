@@ -20,7 +20,6 @@ NANO = ModelConfig(
     prediction="v_prediction",
     resolution=192,
 )
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}  # of a file's weights
 
 
 @dataclass(frozen=True)

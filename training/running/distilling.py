@@ -19,7 +19,6 @@ from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_
 from inpainting_core.shapes import Float, Int
 from training.data.encoding import Encoded, Encoder
 from training.data.randomness import normal_like, sample_generator
-from training.networks.perceptual import DISTANCES
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import (
     PHASES,
@@ -38,9 +37,8 @@ TRUTH = "weight of the truth's own term on D1, whose LPIPS is then held against 
 
 
 def add_distilling_flags(parser: argparse.ArgumentParser) -> None:
-    """What a student is held against, and the weights of that at the end of a training: lambda_1 to lambda_3."""
+    """How much counts what a student is held against, at the end of a training: lambda_1 to lambda_3, and truth."""
     last = PHASES[-1]
-    parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     parser.add_argument("--lambda-1", type=float, default=last.lpips, help="LPIPS's weight (%(default)s)")
     parser.add_argument("--lambda-2", type=float, default=last.dmd, help="DMD's in the last phase (%(default)s)")
     parser.add_argument("--lambda-3", type=float, default=last.gan, help="GAN's in the last phase (%(default)s)")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset, default_collate
 
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
-from training.networks.bases import DTYPES
 
 # Of every Adam here, below any gradient.  Under torch's 1e-8 the gradients of a mean over a latent are lost: on the
 # nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.
