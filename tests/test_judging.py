@@ -10,8 +10,9 @@ from training.data.composites import Composites
 from training.data.encoding import Encoder
 from training.networks.bases import load_networks
 from training.running.distilling import Answer
-from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.running.judging import HalfUnpaired, Judgement, judged_terms, judgement_of, pull_of, teachers_own
 from training.running.optimisation import all_of
+from training.train_yoeo_stage3 import parse_args
 from yoeo_core.balance import capped
 from yoeo_core.detector import load_detector
 
@@ -99,3 +100,41 @@ def test_the_pull_is_the_gradient_of_all_terms_with_the_detectors_capped(scene, 
     assert [bool(cap.scale < 1) for cap in found.values()] == [loud < 1] * 3
     for name, cap in found.items():
         assert cap.norm.item() == pytest.approx(caps[name].norm.item(), rel=1e-3)
+
+
+INHERITED = "--teacher t --student s --detector d --images i --out o"
+ASKED = {
+    "--lambda 0.8": {"ios": 0.8},
+    "--tau 0.3": {"score": 0.3},
+    "--teacher-lambda 0.7": {"teacher_ios": 0.7},
+    "--lambda-ss 0.25": {"ss": 0.25},
+    "--lambda-efc 2": {"efc": 2.0},
+    "--form paper": {"form": "paper"},
+    "--alpha 0": {"alpha": 0.0},
+}
+
+
+@pytest.mark.parametrize("flags", ASKED)
+def test_the_papers_knobs_are_flags(flags):
+    assert judgement_of(parse_args(INHERITED.split())) == Judgement()
+    assert judgement_of(parse_args([*INHERITED.split(), *flags.split()])) == Judgement(**ASKED[flags])
+
+
+def test_every_knob_is_heard(scene):
+    *_, hole, detector = scene
+    answer = answer_of(scene)
+    seen = detector(answer.target)
+
+    def told(**knobs) -> dict[str, float]:
+        terms = judged_terms(detector, answer, hole, seen, True, Judgement(**knobs))
+        return {name: term.item() for name, term in terms.items()}
+
+    usual = told()
+    for nobody in ({"ios": 1.0}, {"score": 1.0}):
+        assert told(**nobody)["ss_mask"] == told(**nobody)["ss_probability"] == 0
+    assert told(ss=0.25)["ss_mask"] == pytest.approx(usual["ss_mask"] / 2)
+    assert told(form="paper")["ss_mask"] > usual["ss_mask"], "summed over the whole picture"
+    assert told(alpha=0.0)["ss_probability"] > usual["ss_probability"]
+    assert not teachers_own(seen, hole, Judgement(teacher_ios=1.0)).any()
+    assert not teachers_own(seen, hole, Judgement(score=1.0)).any()
+    assert Judgement(ss=0.1, efc=0.2).shares == {"ss_probability": 0.1, "ss_mask": 0.1, "efc": 0.2}

@@ -76,6 +76,7 @@ def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(teacher, photos
     train(teacher, photos, tmp_path, *extra, str(photos))
     assert "teaches and is where the student starts" in capsys.readouterr().out
     facts = json.loads((tmp_path / "held_out.json").read_text())
+    assert {value.dtype for value in load_file(tmp_path / "model.safetensors").values()} == {torch.float32}
     assert facts["stage"] == "yoeo_stage2" and facts["hole_psnr_2_step"] > 0
     assert list((tmp_path / "sheets").iterdir())
 
@@ -84,3 +85,4 @@ def test_the_defaults_are_the_authors():
     args = train_yoeo_stage2.parse_args(["--teacher", "x", "--images", "y", "--out", "z"])
     assert (args.steps, args.batch_size, args.lr, args.steps_per_phase) == (15_000, 7, 1e-5, 1500)
     assert (args.perceptual, args.separate_fake, args.lr_schedule) == ("lpips_vgg", False, "constant")
+    assert args.dtype == "fp32", "stage 3 goes on from it"

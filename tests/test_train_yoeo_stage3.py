@@ -133,7 +133,7 @@ def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(before, photos,
 def test_the_defaults_are_the_authors():
     args = train_yoeo_stage3.parse_args("--teacher t --student s --detector d --images i --out o".split())
     assert (args.steps, args.batch_size, args.lr, args.lr_schedule) == (3600, 7, 1e-5, "constant")
-    assert (args.perceptual, args.without) == ("lpips_vgg", [])
+    assert (args.perceptual, args.without, args.dtype) == ("lpips_vgg", [], "fp16")
 
 
 def test_half_precision_without_range_is_refused(capsys):

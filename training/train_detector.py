@@ -30,7 +30,7 @@ from training.data.encoding import Encoder
 from training.data.randomness import sample_generator
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
-from training.running.optimisation import all_of, averaged, lr_factor
+from training.running.optimisation import ADAM_EPS, all_of, averaged, lr_factor
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
         samples = HalfDecoded(samples, pool)
 
     # optimisation
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, eps=ADAM_EPS, weight_decay=args.weight_decay)
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
     )

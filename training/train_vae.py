@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from training.data.pictures import PictureViews, list_pictures, read_rgb, to_tensor
 from training.networks.passthrough import pass_through_
+from training.running.optimisation import ADAM_EPS
 from training.running.resume import remaining, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -92,7 +93,7 @@ def main(args: argparse.Namespace) -> None:
     set_seed(args.seed)
     vae = pass_through_(AutoencoderTiny())
     round_trip = NoisyRoundTrip(vae, args.latent_noise).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, eps=ADAM_EPS, betas=(0.9, 0.99), weight_decay=1e-4)
     warmup = min(100, args.steps)
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimizer,

@@ -22,6 +22,7 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import UNDER_HOLE, unet_input
 from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, target_of
@@ -33,7 +34,15 @@ from training.data.randomness import sample_generator
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    hole_importance,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -61,7 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
-    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100)
+    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100, dtype="fp32")
     return parser.parse_args(argv)
 
 
@@ -101,7 +110,7 @@ def main(args: argparse.Namespace) -> None:
         judged = all_of(Composites(args.validation, resolution, 32, seed=1, holes="d1"))
 
     # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
@@ -171,7 +180,8 @@ def main(args: argparse.Namespace) -> None:
         facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
         if config.training:
             facts["before"] = config.training
-        save_networks(out / "model.safetensors", networks, kept.state_dict(), replace(config, training=facts))
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, kept.state_dict(), config, DTYPES[args.dtype])
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from inpainting_core.architecture import ModelConfig
+from inpainting_core.engine import without_fp16
 from inpainting_core.latents import masked_picture, scale_latent, unscale_latent
 from inpainting_core.shapes import Float
 
@@ -26,16 +27,19 @@ class Encoder:
 
     def __init__(self, vae: AutoencoderKL | AutoencoderTiny, config: ModelConfig, device: torch.device):
         self.vae = vae.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.scale, self.under_hole, self.device = config.vae.scale, config.under_hole, device
+        self.shape, self.under_hole, self.device = config.vae, config.under_hole, device
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h8 w8"]:
         """The mean latent: a sample drawn from the KL encoder's narrow posterior would add noise we do not need."""
-        encoded = self.vae.encode(image.to(self.device) * 2 - 1)
+        with without_fp16(self.shape, self.device):
+            encoded = self.vae.encode(image.to(self.device) * 2 - 1)
         raw = encoded.latents if isinstance(self.vae, AutoencoderTiny) else encoded.latent_dist.mode()
-        return scale_latent(raw.float(), self.scale)
+        return scale_latent(raw.float(), self.shape.scale)
 
     def decode(self, latent: Float[Tensor, "b 4 h8 w8"]) -> Float[Tensor, "b 3 h w"]:
-        return self.vae.decode(unscale_latent(latent, self.scale)).sample.float().clamp(-1, 1) / 2 + 0.5
+        with without_fp16(self.shape, self.device):
+            decoded = self.vae.decode(unscale_latent(latent.float(), self.shape.scale)).sample
+        return decoded.float().clamp(-1, 1) / 2 + 0.5
 
     @torch.no_grad()
     def __call__(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Encoded:
@@ -63,15 +67,31 @@ class Encoder:
 def encode_pool(
     samples: Dataset, encode: Callable[[dict[str, Tensor]], Encoded], path: Path, batch_size: int, workers: int
 ) -> Encoded:
-    """Encode every sample once and keep the result at ``path``; a resumed run reads it back."""
+    """Encode every sample once and keep the result at ``path``; a resumed run reads it back.
+
+    Raises ValueError where a latent is not finite, before any is kept, and for a file that holds such.
+    """
     if not path.exists():
         loader = DataLoader(samples, batch_size, num_workers=workers)
-        batches = [encode(batch) for batch in tqdm(loader, desc="encoding")]
-        pool = {key: torch.cat([batch[key].half().cpu() for batch in batches]) for key in batches[0]}
+        batches = [_kept(encode(batch)) for batch in tqdm(loader, desc="encoding")]
+        pool = {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(pool, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
-    return torch.load(path, weights_only=True)
+    return _finite(torch.load(path, weights_only=True), f"{path.name} was made by one that overflowed: delete it")
+
+
+def _kept(encoded: Encoded) -> Encoded:
+    """In half precision, on the CPU."""
+    halves = {key: value.half().cpu() for key, value in encoded.items()}
+    return _finite(halves, "this one overflows: try --mixed-precision bf16 or no")
+
+
+def _finite(encoded: Encoded, advice: str) -> Encoded:
+    for key, value in encoded.items():
+        if not value.isfinite().all():
+            raise ValueError(f"an autoencoder must give finite numbers, got others for {key!r}; {advice}.")
+    return encoded
 
 
 class PoolDraws(Dataset):

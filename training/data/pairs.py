@@ -4,6 +4,7 @@ The object is known by its matte (``training.prepare_mattes`` writes them), or d
 where there is no matting model to ask.  Sample number ``i`` is a pure function of (seed, i).
 """
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,34 @@ class Pairs(Dataset):
                 continue  # this view is full of its object; another picture, another view
         number = torch.tensor(index)
         return {"original": pair.original, "with_object": pair.with_object, "mask": pair.mask, "number": number}
+
+
+def add_synthesis_flags(parser: argparse.ArgumentParser) -> None:
+    """Those of ``Ranges``."""
+    usual = Ranges()
+    two = {"nargs": 2, "metavar": ("LOW", "HIGH")}
+    parser.add_argument("--copies", type=int, default=usual.copies[1], help="at most so many of a picture's object")
+    parser.add_argument("--scale", type=float, default=usual.scale, help="of a copy %(default)s", **two)
+    parser.add_argument("--turn", type=float, default=usual.turn_deg, help="of a copy, at most; degrees (%(default)s)")
+    parser.add_argument("--largest", type=float, default=usual.largest, help="copy, of the shorter side (%(default)s)")
+    parser.add_argument("--overlap", type=float, default=usual.overlap, help="of a copy with others (%(default)s)")
+    parser.add_argument("--grow", type=int, default=usual.grow_px, help="of the hole; px %(default)s", **two)
+    parser.add_argument("--boxes", type=float, default=usual.boxes, help="share of holes that are boxes (%(default)s)")
+    parser.add_argument("--loose", type=float, default=usual.loose, help="share that reach far beyond (%(default)s)")
+
+
+def ranges_of(args: argparse.Namespace) -> Ranges:
+    """What ``add_synthesis_flags`` was told."""
+    return Ranges(
+        copies=(1, args.copies),
+        scale=tuple(args.scale),
+        turn_deg=args.turn,
+        largest=args.largest,
+        overlap=args.overlap,
+        grow_px=tuple(args.grow),
+        boxes=args.boxes,
+        loose=args.loose,
+    )
 
 
 class DrawnScenes:
