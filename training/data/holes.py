@@ -163,11 +163,12 @@ def any_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Gene
 def d2_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """YOEO's unpaired set: 1 to 5 entities of the picture, each grown by 3 to 8 px of 512; at most 64% of the picture.
 
-    They are taken in ascending order of their ids, the first ten at most.  ``[h, w]`` bool; empty where no entity is
-    large enough (0.6% of the picture) or none fits.
+    At most ten are tried, in an order that is drawn: the authors take them by their ids, which their labels number at
+    random, but annotations number by falling area.  ``[h, w]`` bool; empty where no entity is large enough (0.6% of the
+    picture) or none fits.
     """
     hole, wanted = np.zeros(entities.shape, dtype=bool), rng.integers(1, 6)
-    for entity in large_entities(entities)[:MOST_TRIED]:
+    for entity in rng.permutation(large_entities(entities))[:MOST_TRIED]:
         steps = max(1, round(rng.integers(3, 9) * min(entities.shape) / 512))
         larger = hole | dilate(entities == entity, steps)
         if larger.mean() <= MAX_HOLE:
