@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from training import prepare_entities
-from training.data.labelled import LabelledFolder
+from training.data.sources import Folder
 from training.data.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
 from training.prepare_entities import from_detector, main, parse_args, scores_of
 from yoeo_core.detector import Detections, Preprocessing, SundryDetector, write_detector
@@ -107,8 +107,8 @@ def test_a_folder_is_labelled_once_and_training_reads_it(photos, detector_file, 
     assert "broken.png,refused,unreadable" in rows
     assert "b.png,refused,its map would have the name of the one of b.jpg" in rows
     assert "3 pictures labelled, 2 refused" in capsys.readouterr().out
-    for path in LabelledFolder(photos / "deeper").paths:
-        assert Image.open(path.with_name(f"{path.stem}_entities.png")).size == Image.open(path).size
+    files = Folder(photos / "deeper")[0]
+    assert Image.open(files.entities).size == Image.open(files.picture).size
 
 
 def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from PIL import Image
 from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from training_runs import draw_photographs, killed_at
@@ -15,11 +16,13 @@ from inpainting_core.engine import DiffusersEngine
 from inpainting_core.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
 from training.data.encoding import Encoder, PoolDraws
+from training.data.recipe import NANO_FLAGS
 from training.held_out.few_steps import hole_psnr
 from training.networks.bases import fresh_nano
 from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
+SMALL += NANO_FLAGS.split()
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,22 @@ def test_a_base_like_sdxl_is_trained_with_its_pooled_prompt(photos, tmp_path):
     assert torch.equal(trained.empty_prompt.pooled, written.empty_prompt.pooled)
     key = "add_embedding.linear_1.weight"
     assert not torch.equal(trained.unet[key], written.unet[key].half()), "what is told besides is learned too"
+
+
+def test_pictures_with_maps_train_in_the_shapes_nearest_to_theirs(vae, tmp_path, monkeypatch):
+    for number, (width, height) in enumerate([(300, 180), (180, 300)]):
+        ids = Image.new("L", (width, height))
+        ids.paste(1, (60, 60, 120, 120))
+        ids.save(tmp_path / f"{number}_entities.png")
+        Image.effect_noise((width, height), 50).convert("RGB").save(tmp_path / f"{number}.png")
+    seen, call = [], train_yoeo_stage1.call_unet
+    monkeypatch.setattr(
+        train_yoeo_stage1, "call_unet", lambda unet, x, *rest: (seen.append(x), call(unet, x, *rest))[1]
+    )
+    argv = ["--base", "nano", "--vae", str(vae), "--images", str(tmp_path), "--out", str(tmp_path / "run")]
+    argv += "--resolution 128 --steps 4 --batch-size 2 --gradient-accumulation 1 --workers 0".split()
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+    assert {tuple(x.shape) for x in seen} == {(2, 9, 12, 20), (2, 9, 20, 12)}
 
 
 def test_a_nano_from_scratch_needs_an_autoencoder(photos, tmp_path):

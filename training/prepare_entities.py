@@ -32,9 +32,9 @@ from tqdm import tqdm
 
 from inpainting_core.shapes import Int
 from training.data.annotations import Annotations, add_arguments, annotations_of
-from training.data.labelled import MAP_ENDING
 from training.data.ledger import Ledger
-from training.data.pictures import list_pictures, to_tensor
+from training.data.listing import MAP, list_pictures
+from training.data.pictures import to_tensor
 from training.data.reading import Unusable, read_bounded
 from training.data.thingness import Thingness, load_thingness, mean_over_entities, thing_names
 from yoeo_core.detector import Detections, SundryDetector, load_detector
@@ -127,7 +127,7 @@ def label(path: Path, source: Source) -> tuple[Image.Image, list[dict]]:
 
 def save_entities(path: Path, ids: Image.Image, facts: list[dict]) -> None:
     """Write both files beside the picture, each whole or not at all; the map comes last."""
-    facts_path, map_path = (path.with_name(f"{path.stem}{MAP_ENDING}.{kind}") for kind in ("json", "png"))
+    facts_path, map_path = (path.with_name(f"{path.stem}{MAP}.{kind}") for kind in ("json", "png"))
     scratch = map_path.with_suffix(".tmp")
     scratch.write_text(json.dumps(facts))
     scratch.replace(facts_path)

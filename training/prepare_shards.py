@@ -12,8 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 from webdataset import ShardWriter
 
-from training.data.labelled import MAP_ENDING
-from training.data.pictures import list_pictures
+from training.data.listing import MAP, list_pictures
 
 
 def write_shards(images: str | Path, out: str | Path, per_shard: int) -> int:
@@ -24,7 +23,7 @@ def write_shards(images: str | Path, out: str | Path, per_shard: int) -> int:
         for number, path in enumerate(tqdm(paths, desc="writing")):
             sample = {"__key__": f"{number:09d}", path.suffix[1:].lower(): path.read_bytes()}
             for kind in ("png", "json"):
-                beside = path.with_name(f"{path.stem}{MAP_ENDING}.{kind}")
+                beside = path.with_name(f"{path.stem}{MAP}.{kind}")
                 if beside.exists():
                     sample[f"entities.{kind}"] = beside.read_bytes()
             writer.write(sample)

@@ -31,6 +31,7 @@ from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.pairs import SCENES, Pairs
 from training.data.randomness import normal_like, sample_generator
+from training.data.recipe import add_picture_flags, recipe_of
 from training.held_out.pairs import look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -53,6 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--copies", type=int, default=3, help="at most so many copies of the object a picture")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    add_picture_flags(parser)
     add_pool_flags(parser)
     # the chain
     parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
@@ -94,11 +96,14 @@ def main(args: argparse.Namespace) -> None:
             return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
 
     # data
-    ranges = Ranges(copies=(1, args.copies))
-    scenes = SCENES[args.objects](args.images, config.resolution)
-    samples = samples_of(lambda count: Pairs(scenes, count, args.seed, ranges), encode, args, accelerator)
+    ranges, recipe, scenes = Ranges(copies=(1, args.copies)), recipe_of(args), SCENES[args.objects]
+
+    def make(count: int, _: int | None) -> Pairs:
+        return Pairs(scenes(args.images, config.resolution, args.seed, recipe), count, args.seed, ranges)
+
+    samples = samples_of(make, encode, args, accelerator)
     if args.validation:
-        held_out = all_of(Pairs(SCENES[args.objects](args.validation, config.resolution), 16, seed=1, ranges=ranges))
+        held_out = all_of(Pairs(scenes(args.validation, config.resolution, 1, recipe), 16, 1, ranges))
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from training.data.composites import Composites
 from training.data.encoding import Encoder
-from training.data.pictures import random_view, to_tensor
+from training.data.pictures import to_tensor
+from training.data.recipe import PUBLISHED, Recipe
 from training.data.shapes_drawn import closed_outline, coverage, random_thing
 
 SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not asked for
@@ -25,12 +26,13 @@ SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not ask
 class EntityScenes(Dataset):
     """Pictures with the ids of the entities in them; sample ``i`` is a pure function of (seed, i).
 
-    A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other.
+    A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other that the
+    recipe takes.
     Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``entities`` ``[size, size]`` ids, 0 = nothing.
     """
 
-    def __init__(self, folder: str | Path, size: int, length: int, seed: int):
-        self.pictures = Composites(folder, size, length, seed, holes="d1")
+    def __init__(self, folder: str | Path, size: int, length: int, seed: int, recipe: Recipe = PUBLISHED):
+        self.pictures, self.size = Composites(folder, size, length, seed, "d1", recipe), size
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -63,9 +65,8 @@ class EntityScenes(Dataset):
         self, pixels: np.ndarray, rng: np.random.Generator, index: int, opacity: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """One thing with a blurred edge, at this opacity: the new pixels and its alpha before the opacity."""
-        other = random_view(self.pictures.pictures.draw(rng, index + 1).picture, self.pictures.size, rng)
-        colours, alpha = random_thing(np.asarray(other, dtype=np.float32), *pixels.shape[:2], rng)
-        alpha = ndimage.gaussian_filter(alpha, rng.uniform(0.003, 0.02) * self.pictures.size)
+        colours, alpha = random_thing(self.pictures.other_view(rng, index, 1), *pixels.shape[:2], rng)
+        alpha = ndimage.gaussian_filter(alpha, rng.uniform(0.003, 0.02) * self.size)
         return pixels + opacity * alpha[..., None] * (colours - pixels), alpha
 
 

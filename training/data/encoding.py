@@ -103,20 +103,21 @@ def add_pool_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def samples_of(
-    make: Callable[[int], Dataset],
+    make: Callable[[int, int | None], Dataset],
     encode: Callable[[dict[str, Tensor]], Encoded],
     args: argparse.Namespace,
     accelerator: Accelerator,
     pool: str = "latents.pt",
 ) -> Dataset:
-    """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once.
+    """All samples of a run, ``make(their number, the global batch)``; with ``--cache-latents`` draws from so many.
 
     They are kept in the file ``pool`` in ``--pool``, or in the run folder.
     """
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    batch = args.batch_size * accelerator.num_processes
+    length = args.steps * args.gradient_accumulation * batch
     if not args.cache_latents:
-        return make(length)
+        return make(length, batch)
     with accelerator.main_process_first():
         path = Path(args.pool or args.out) / pool
-        encoded = encode_pool(make(args.cache_latents), encode, path, args.batch_size, args.workers)
+        encoded = encode_pool(make(args.cache_latents, None), encode, path, args.batch_size, args.workers)
     return PoolDraws(encoded, length, args.seed)

@@ -11,11 +11,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.data.ledger import read_rows
-from training.data.pictures import list_pictures
-from training.data.reading import BROKEN, LONGEST, Unusable, open_picture, read_bounded, same_proportions
+from training.data.listing import MATTE, list_pictures
+from training.data.reading import BROKEN, LONGEST, File, Unusable, open_picture, read_upright
 
 LIST = "mattes.csv"
-ENDING = "_matte"
 DONE, REFUSED = "done", "refused"
 
 Pair = tuple[Path, Path]  # a picture and its matte
@@ -24,9 +23,9 @@ Pair = tuple[Path, Path]  # a picture and its matte
 def pairs_of(images: str | Path, mattes: str | Path | None = None) -> list[Pair]:
     """Every picture below ``images`` with the place of its matte: beside it, or at the same place below ``mattes``."""
     images = Path(images)
-    pictures = [path for path in list_pictures(images) if not path.stem.endswith(ENDING)]
+    pictures = list_pictures(images)
     folder = images if mattes is None else Path(mattes)
-    return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{ENDING}.png")) for path in pictures]
+    return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{MATTE}.png")) for path in pictures]
 
 
 def namesakes(pairs: list[Pair]) -> dict[Path, str]:
@@ -73,26 +72,22 @@ def name_refused(refused: list[tuple[Path, str]], show: Callable[[str], None] = 
         show(f"left out {path}: {reason}")
 
 
-def read_picture_and_matte(
-    picture: str | Path, matte: str | Path, longest: int = LONGEST
-) -> tuple[Image.Image, Image.Image]:
-    """A picture (RGB) and its alpha (8-bit grey) at one size, the longer side at most ``longest`` px.
+def read_picture_and_matte(picture: File, matte: File, longest: int = LONGEST) -> tuple[Image.Image, Image.Image]:
+    """A picture (RGB) and its alpha (8-bit grey) at one size, upright, the longer side at most ``longest`` px.
 
     Nothing is kept in memory.  Raises Unusable where either cannot be read, the picture is too small, or the matte is
     of another shape, not grey or empty.
     """
-    rgb = read_bounded(picture, longest)
+    read = read_upright(picture, longest)
     try:
         with open_picture(matte) as stored:
-            mode, size = stored.mode, stored.size
+            mode = stored.mode
             grey = stored.convert("L")
-            alpha = grey.resize(rgb.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     except BROKEN as error:
         raise Unusable(f"its matte is unreadable: {error}") from error
     if mode not in ("L", "1"):
         raise Unusable(f"its matte must be 8-bit grey, got mode {mode}")
-    if not same_proportions(rgb.size, size):
-        raise Unusable(f"its matte must have the proportions {rgb.width} x {rgb.height}, got {size[0]} x {size[1]}")
+    grey = read.along(grey, "matte")
     if grey.getextrema()[1] < 128:
         raise Unusable("its matte is empty: alpha must reach 128 somewhere")
-    return rgb, alpha
+    return read.picture, grey.resize(read.picture.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
