@@ -134,13 +134,24 @@ def test_pictures_with_maps_train_in_the_shapes_nearest_to_theirs(vae, tmp_path,
         ids.save(tmp_path / f"{number}_entities.png")
         Image.effect_noise((width, height), 50).convert("RGB").save(tmp_path / f"{number}.png")
     seen, call = [], train_yoeo_stage1.call_unet
-    monkeypatch.setattr(
-        train_yoeo_stage1, "call_unet", lambda unet, x, *rest: (seen.append(x), call(unet, x, *rest))[1]
-    )
+
+    def watched(unet, inputs, *rest):
+        seen.append(inputs)
+        return call(unet, inputs, *rest)
+
+    monkeypatch.setattr(train_yoeo_stage1, "call_unet", watched)
     argv = ["--base", "nano", "--vae", str(vae), "--images", str(tmp_path), "--out", str(tmp_path / "run")]
     argv += "--resolution 128 --steps 4 --batch-size 2 --gradient-accumulation 1 --workers 0".split()
     train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
     assert {tuple(x.shape) for x in seen} == {(2, 9, 12, 20), (2, 9, 20, 12)}
+
+
+def test_a_picture_that_cannot_be_read_stops_no_run(photos, vae, tmp_path):
+    for path in photos.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    assert stage1(tmp_path / "run", tmp_path, vae, "--steps", "3")
+    assert "c.png" in (tmp_path / "run" / "left_out.csv").read_text()
 
 
 def test_a_nano_from_scratch_needs_an_autoencoder(photos, tmp_path):

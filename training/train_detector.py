@@ -8,10 +8,10 @@
         --unlabelled drawn --smooth-every 10 --colour-jitter                                        # two CPU cores
 
 A picture with an entity map beside it (``NAME_entities.png``, as ``training.prepare_entities`` writes it) brings its
-own entities; with ``--unlabelled drawn`` drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows half of the pictures as an
-autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third stage.  The file it leaves
-is one .safetensors with its configuration inside.  A killed run continues when it is started again with the same
-``--out``.
+own entities; with ``--unlabelled drawn`` drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows
+half of the pictures as an autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third
+stage.  The file it leaves is one .safetensors with its configuration inside.  A killed run continues when it is started
+again with the same ``--out``.
 """
 
 import argparse

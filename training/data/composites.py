@@ -15,11 +15,13 @@ from torch.utils.data import Dataset
 
 from training.data.buckets import Shape, shapes_of_area
 from training.data.holes import HOLES, large_entities
-from training.data.labelled import read_ids, read_labelled, view_of_ids
+from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
-from training.data.reading import read_bounded
+from training.data.reading import Unusable, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
+from training.data.refused import ENTITIES
 from training.data.shapes_drawn import random_shape, random_thing
+from training.data.sources import Files
 from training.data.stream import Stream, labelled_numbers, source_of
 
 MOST_VIEWS = 100  # in a row that leave no hole: then the pictures are the wrong ones
@@ -45,10 +47,10 @@ class Composites(Dataset):
         recipe: Recipe = PUBLISHED,
         block: int | None = None,
     ):
-        source = source_of(images)
+        source = source_of(images, ENTITIES)
         shapes = [(size, size)] if block is None or recipe.squares else shapes_of_area(size)
         numbers = labelled_numbers(source, recipe.unlabelled)
-        self.stream = Stream(source, numbers, shapes, block or 1, seed)
+        self.stream = Stream(source, numbers, shapes, block or 1, seed, recipe.left_out)
         self.length, self.seed, self.holes, self.recipe = length, seed, holes, recipe
 
     def __len__(self) -> int:
@@ -83,8 +85,14 @@ class Composites(Dataset):
         shape, every = self.stream.shape(index), self.recipe.smooth_every
         if every and rng.integers(every) == 0:
             return smooth_picture(shape, rng), None
-        picture, entities = self.stream.read(index, read_labelled, ahead).view(shape, rng)
+        picture, entities = self.stream.read(index, self.read, ahead).view(shape, rng)
         return self.in_a_light(picture, rng), entities
+
+    def read(self, files: Files) -> Labelled:
+        """A picture with its map.  Raises Unusable without one where the recipe refuses such pictures."""
+        if files.entities is None and self.recipe.unlabelled == "refused":
+            raise Unusable("no entity map: training.prepare_entities makes one")
+        return read_labelled(files)
 
     def other_view(self, rng: np.random.Generator, index: int, ahead: int) -> np.ndarray:
         """A view of another picture, ``[h, w, 3]`` in 0..255."""

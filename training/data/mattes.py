@@ -10,12 +10,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from training.data.ledger import read_rows
-from training.data.listing import MATTE, list_pictures
+from training.data.listing import MATTE, files_below, list_pictures
 from training.data.reading import BROKEN, LONGEST, File, Unusable, open_picture, read_upright
-
-LIST = "mattes.csv"
-DONE, REFUSED = "done", "refused"
+from training.data.refused import DONE, FOR_ALL, MATTES, rows_of
 
 Pair = tuple[Path, Path]  # a picture and its matte
 
@@ -43,14 +40,14 @@ def list_with_mattes(images: str | Path, mattes: str | Path | None = None) -> tu
     believed; a picture that it has not seen is read now, with its matte.  Raises ValueError where none is left.
     """
     pairs, images = pairs_of(images, mattes), Path(images)
-    rows, twins = read_rows((images if mattes is None else Path(mattes)) / LIST), namesakes(pairs)
+    rows, twins = rows_of(images if mattes is None else mattes, MATTES, set(files_below(images))), namesakes(pairs)
     usable, refused = [], []
     for picture, matte in tqdm(pairs, desc="listing mattes", leave=False):
         status, reason = rows.get(picture.relative_to(images).as_posix(), ("", ""))
         try:
             if picture in twins:
                 raise Unusable(twins[picture])
-            if not matte.exists():
+            if not matte.exists() or reason.startswith(FOR_ALL):
                 raise Unusable(reason or "no matte: training.prepare_mattes makes one")
             if status != DONE:
                 read_picture_and_matte(picture, matte)
@@ -72,12 +69,16 @@ def name_refused(refused: list[tuple[Path, str]], show: Callable[[str], None] = 
         show(f"left out {path}: {reason}")
 
 
-def read_picture_and_matte(picture: File, matte: File, longest: int = LONGEST) -> tuple[Image.Image, Image.Image]:
+def read_picture_and_matte(
+    picture: File, matte: File | None, longest: int = LONGEST
+) -> tuple[Image.Image, Image.Image]:
     """A picture (RGB) and its alpha (8-bit grey) at one size, upright, the longer side at most ``longest`` px.
 
     Nothing is kept in memory.  Raises Unusable where either cannot be read, the picture is too small, or the matte is
-    of another shape, not grey or empty.
+    missing, of another shape, not grey or empty.
     """
+    if matte is None:
+        raise Unusable("no matte: training.prepare_mattes makes one")
     read = read_upright(picture, longest)
     try:
         with open_picture(matte) as stored:

@@ -19,6 +19,7 @@ from training.data.pictures import jitter_colour, random_view, smooth_picture, t
 from training.data.randomness import sample_generator
 from training.data.reading import BROKEN, Unusable, open_picture, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
+from training.data.reporting import tell
 from training.data.shapes_drawn import random_thing
 from training.data.sources import Files, Folder
 from training.data.stream import Stream, source_of
@@ -61,7 +62,7 @@ class DrawnScenes:
 
     def __init__(self, folder: str | Path, size: int, seed: int, recipe: Recipe = PUBLISHED):
         source = source_of(folder)
-        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed)
+        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed, recipe.left_out)
         self.size, self.recipe = size, recipe
 
     def __call__(self, rng: np.random.Generator, place: int) -> Scene:
@@ -91,9 +92,9 @@ class MatteScenes:
 
     def __init__(self, folder: str | Path, size: int, seed: int, recipe: Recipe = PUBLISHED):
         pairs, refused = list_with_mattes(folder)
-        name_refused(refused)
-        source = Folder(folder, [picture.relative_to(folder).as_posix() for picture, _ in pairs])
-        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed)
+        name_refused(refused, tell)
+        source = Folder(folder, names=[picture.relative_to(folder).as_posix() for picture, _ in pairs])
+        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed, recipe.left_out)
         self.size, self.recipe = size, recipe
 
     def __call__(self, rng: np.random.Generator, place: int) -> Scene:

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from training.data.listing import MAP, MATTE, files_below, is_picture
 from training.data.reading import File, Unusable, whole_size
+from training.data.refused import refused_pictures
+from training.data.reporting import tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +34,28 @@ class Files:
 
 
 class Folder:
-    """The pictures below a folder, sorted by name.  Raises ValueError where there is none.
+    """The pictures below a folder, sorted by name, without those that the ``prepare_`` scripts have refused.
 
-    ``names`` are those to take, relative to the folder; left out: all.  Kept as plain bytes, of which a million fill no
-    memory and processes share one copy.
+    ``table`` is that of the set's own script, all of whose refusals count; of the others only those that no set can do
+    without.  ``names`` are those to take, relative to the folder; left out: all.  Kept as plain bytes, of which a
+    million fill no memory and processes share one copy.  Raises ValueError where there is no picture.
     """
 
     units = None  # a folder has no order in which it is best read
 
-    def __init__(self, folder: str | Path, names: Iterable[str] | None = None):
+    def __init__(self, folder: str | Path, table: str | None = None, names: Iterable[str] | None = None):
         self.path, files = Path(folder), set(files_below(folder))
-        taken = [name for name in files if is_picture(name)] if names is None else names
+        refused = refused_pictures(folder, table, files) if names is None else {}
+        taken = {name for name in files if is_picture(name)} if names is None else set(names)
+        if left_out := taken & refused.keys():
+            taken -= left_out
+            tell(f"{len(left_out)} pictures of {folder} are left out, as the prepare scripts' tables say")
         self.names = np.array(sorted(map(os.fsencode, taken)), dtype=bytes)
         if not len(self.names):
-            raise ValueError(f"a training folder must hold .jpg, .png or .webp pictures, got none in {folder}.")
+            refusals = f" but {len(left_out)} that were refused" if left_out else ""
+            raise ValueError(
+                f"a training folder must hold .jpg, .png or .webp pictures, got none{refusals} in {folder}."
+            )
         self.mapped = np.array([_beside(os.fsdecode(name), MAP, "png") in files for name in self.names])
 
     def __len__(self) -> int:
