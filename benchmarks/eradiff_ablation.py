@@ -66,7 +66,7 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
         f" --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7 --ema 0.99 --mixed-precision bf16 --seed {seed}"
     )
     argv = ["--base", args.base, "--images", args.images, "--out", str(out), *ARMS[arm].split(), *flags.split()]
-    argv += ["--pool", args.out]  # the pairs are the same for every arm and seed
+    argv += ["--pool", args.out, "--pool-seed", "0"]  # the pairs are the same for every arm and seed
     train_eradiff.main(train_eradiff.parse_args(argv))
     return out / "model.safetensors"
 

@@ -64,7 +64,7 @@ def run(script, out: Path, flags: str, args: argparse.Namespace, seed: int) -> P
     if not (out / "model.safetensors").exists():
         flags = f"{flags} {FLAGS} --batch-size {args.batch_size} --cache-latents {args.pool} --lr {args.lr}"
         argv = ["--teacher", args.teacher, "--images", args.images, "--out", str(out), "--seed", str(seed)]
-        script.main(script.parse_args([*argv, "--pool", args.out, *flags.split()]))
+        script.main(script.parse_args([*argv, "--pool", args.out, "--pool-seed", "0", *flags.split()]))
     return out / "model.safetensors"
 
 

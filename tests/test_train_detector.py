@@ -118,7 +118,7 @@ def test_scenes_are_a_pure_function_of_seed_and_index(photos):
     [first[index] for index in range(4)]
     for key, value in first[7].items():
         assert value.equal(again[7][key]), key
-    pool = {"image": torch.randint(0, 256, (3, 3, 48, 48)).byte(), "entities": torch.zeros(3, 48, 48).byte()}
+    pool = [{"image": torch.randint(0, 256, (3, 48, 48)).byte(), "entities": torch.zeros(48, 48).byte()}] * 3
     half = HalfDecoded(first, pool)
     assert half[4]["image"].equal(first[4]["image"]) and half[5]["image"].equal(half[5]["image"])
     assert not half[5]["image"].equal(first[5]["image"])

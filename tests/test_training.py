@@ -15,7 +15,7 @@ from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
 from inpainting_core.engine import DiffusersEngine
 from inpainting_core.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
-from training.data.encoding import Encoder, PoolDraws
+from training.data.encoding import Encoder
 from training.data.recipe import NANO_FLAGS
 from training.held_out.few_steps import hole_psnr
 from training.networks.bases import fresh_nano
@@ -61,10 +61,10 @@ def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp
 def test_runs_can_draw_from_one_pool(photos, vae, tmp_path):
     extra = ["--steps", "2", "--cache-latents", "4", "--pool", str(tmp_path)]
     first = stage1(tmp_path / "first", photos, vae, *extra)
-    written = (tmp_path / "latents.pt").stat().st_mtime_ns
+    written = (tmp_path / "latents" / "part-000000.safetensors").stat().st_mtime_ns
     second = stage1(tmp_path / "second", photos, vae, *extra)
-    assert (tmp_path / "latents.pt").stat().st_mtime_ns == written, "encoded once"
-    assert not (tmp_path / "second" / "latents.pt").exists()
+    assert (tmp_path / "latents" / "part-000000.safetensors").stat().st_mtime_ns == written, "encoded once"
+    assert not (tmp_path / "second" / "latents").exists()
     assert all(first[key].equal(second[key]) for key in first)
 
 
@@ -181,14 +181,6 @@ def test_learning_rate_warms_up_and_falls():
     assert lr_factor(2, 10, 2, "cosine") == 1
     assert lr_factor(6, 10, 2, "cosine") == pytest.approx(0.5)
     assert lr_factor(10, 10, 2, "cosine") == pytest.approx(0)
-
-
-def test_a_pool_is_drawn_whole_before_anything_comes_again():
-    pool = {"latent": torch.arange(5.0), "mask": torch.arange(5.0)}
-    draws = PoolDraws(pool, 15, seed=1)
-    epochs = [[int(draws[5 * epoch + k]["latent"]) for k in range(5)] for epoch in range(3)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert epochs[0] != epochs[1]
 
 
 def test_psnr_counts_the_hole_only():

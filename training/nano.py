@@ -62,6 +62,7 @@ def main(args: argparse.Namespace) -> None:
         started = perf_counter()
         counts = ["--steps", str(max(1, round(args.share * steps)))]
         counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(out)]
+        counts += ["--pool-seed", str(10 * args.seed + 1)]  # the stages draw from one set, each in its own order
         where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
         where += ["--validation", args.validation] if args.validation else []
         random = ["--seed", str(10 * args.seed + place), "--workers", str(args.workers)]

@@ -92,10 +92,11 @@ def main(args: argparse.Namespace) -> None:
         checkpoint = read_checkpoint(args.decoded_by)
         encoder = Encoder(load_vae(checkpoint), checkpoint.config, accelerator.device)
         scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1, recipe)
-        with accelerator.main_process_first(), accelerator.autocast():
-            pool = decoded_pool(scenes, encoder, out / "decoded.pt", args.batch_size, args.workers)
+        with accelerator.autocast():
+            pool = decoded_pool(scenes, encoder, out / "decoded", args.batch_size, args.workers, accelerator)
             if seen:
-                seen["decoded"] = through_autoencoder(seen["image"], encoder, torch.Generator().manual_seed(0))
+                generators = [sample_generator(0, number) for number in range(len(seen["image"]))]
+                seen["decoded"] = through_autoencoder(seen["image"], encoder, generators)
         samples = HalfDecoded(samples, pool)
 
     # optimisation

@@ -98,10 +98,10 @@ def main(args: argparse.Namespace) -> None:
     # data
     ranges, recipe, scenes = Ranges(copies=(1, args.copies)), recipe_of(args), SCENES[args.objects]
 
-    def make(count: int, _: int | None) -> Pairs:
-        return Pairs(scenes(args.images, config.resolution, args.seed, recipe), count, args.seed, ranges)
+    def make(count: int, _: int, seed: int) -> Pairs:
+        return Pairs(scenes(args.images, config.resolution, seed, recipe), count, seed, ranges)
 
-    samples = samples_of(make, encode, args, accelerator)
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
         held_out = all_of(Pairs(scenes(args.validation, config.resolution, 1, recipe), 16, 1, ranges))
 

@@ -96,10 +96,10 @@ def main(args: argparse.Namespace) -> None:
     # data
     recipe = recipe_of(args)
 
-    def make(count: int, block: int | None) -> Composites:
-        return Composites(args.images, resolution, count, args.seed, args.holes, recipe, block)
+    def make(count: int, block: int, seed: int) -> Composites:
+        return Composites(args.images, resolution, count, seed, args.holes, recipe, block)
 
-    samples = samples_of(make, encode, args, accelerator)
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
         seen = all_of(Composites(args.validation, resolution, 8, 0, args.holes, recipe))
         # no object lies under these holes, so that the truth can be guessed and PSNR says something

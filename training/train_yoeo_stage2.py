@@ -90,10 +90,10 @@ def main(args: argparse.Namespace) -> None:
     # data
     recipe = recipe_of(args)
 
-    def make(count: int, block: int | None) -> Composites:
-        return Composites(args.images, config.resolution, count, args.seed, "d1", recipe, block)
+    def make(count: int, block: int, seed: int) -> Composites:
+        return Composites(args.images, config.resolution, count, seed, "d1", recipe, block)
 
-    samples = samples_of(make, encode, args, accelerator)
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
         held_out = all_of(Composites(args.validation, config.resolution, 32, 1, "d1", recipe))
 

@@ -111,10 +111,10 @@ def main(args: argparse.Namespace) -> None:
     recipe = recipe_of(args)
 
     def set_of(holes: str) -> torch.utils.data.Dataset:
-        def make(count: int, block: int | None) -> Composites:
-            return Composites(args.images, config.resolution, count, args.seed, holes, recipe, block)
+        def make(count: int, block: int, seed: int) -> Composites:
+            return Composites(args.images, config.resolution, count, seed, holes, recipe, block)
 
-        return samples_of(make, encode, args, accelerator, f"{holes}.pt")
+        return samples_of(make, encode, encoder, args, accelerator, holes)
 
     whole = args.batch_size * accelerator.num_processes * args.gradient_accumulation
     share = 0.0 if "d2" in args.without else 0.5

@@ -17,6 +17,7 @@ from training.data.buckets import Shape, shapes_of_area
 from training.data.holes import HOLES, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
+from training.data.pools import Facts
 from training.data.reading import Unusable, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
 from training.data.refused import ENTITIES
@@ -51,10 +52,15 @@ class Composites(Dataset):
         shapes = [(size, size)] if block is None or recipe.squares else shapes_of_area(size)
         numbers = labelled_numbers(source, recipe.unlabelled)
         self.stream = Stream(source, numbers, shapes, block or 1, seed, recipe.left_out)
-        self.length, self.seed, self.holes, self.recipe = length, seed, holes, recipe
+        self.size, self.length, self.seed, self.holes, self.recipe = size, length, seed, holes, recipe
 
     def __len__(self) -> int:
         return self.length
+
+    def facts(self) -> Facts:
+        """What the samples depend on."""
+        own = {"holes": self.holes, "resolution": self.size, "samples": self.length, "seed": self.seed}
+        return own | {"pictures": self.stream.source.fingerprint(), **self.recipe.facts()}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if index >= self.length:

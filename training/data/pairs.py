@@ -5,6 +5,7 @@ where there is no matting model to ask.  Sample number ``i`` is a pure function 
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.utils.data import Dataset
 from eradiff_core.synthesis import NoRoom, Ranges, cut_out, synthesise
 from training.data.mattes import list_with_mattes, name_refused, read_picture_and_matte
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
+from training.data.pools import Facts
 from training.data.randomness import sample_generator
 from training.data.reading import BROKEN, Unusable, open_picture, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
@@ -37,6 +39,12 @@ class Pairs(Dataset):
 
     def __len__(self) -> int:
         return self.length
+
+    def facts(self) -> Facts:
+        """What the samples depend on."""
+        scene, own = self.scene, {"samples": self.length, "seed": self.seed, **asdict(self.ranges)}
+        own |= {"scenes": type(scene).__name__, "resolution": scene.size}
+        return own | {"pictures": scene.stream.source.fingerprint(), **scene.recipe.facts()}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if index >= self.length:

@@ -5,7 +5,7 @@ labels, and needs all of it.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 UNLABELLED = ("refused", "drawn")
@@ -26,6 +26,10 @@ class Recipe:
     drawn_shapes: bool = False
     squares: bool = False
     left_out: Path | None = None
+
+    def facts(self) -> dict[str, object]:
+        """What the samples depend on."""
+        return {key: value for key, value in asdict(self).items() if key != "left_out"}
 
 
 PUBLISHED = Recipe()  # the papers' own: nothing made up

@@ -8,6 +8,7 @@ of them at a time with their pictures mixed (``training.data.order``).
 import glob
 import io
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,10 @@ class Shards:
                 file.seek(offset)
                 parts.append(io.BytesIO(file.read(size)) if size else None)
         return Files(self.name(number), **dict(zip(PARTS, parts, strict=True)))
+
+    def fingerprint(self) -> str:
+        """The names and sizes in bytes of the shards."""
+        return sha256("".join(f"{file.name} {file.stat().st_size}\n" for file in self.files).encode()).hexdigest()[:16]
 
     def sizes(self) -> np.ndarray:
         """Every picture's (width, height), ``[n, 2]``; a broken one's is that of a square."""

@@ -11,6 +11,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,15 @@ class Folder:
         name = self.name(number)
         found = [self.path / _beside(name, *kind) for kind in ((MAP, "png"), (MAP, "json"), (MATTE, "png"))]
         return Files(name, self.path / name, *(path if path.exists() else None for path in found))
+
+    def fingerprint(self) -> str:
+        """The names of the pictures, and the sizes in bytes of all their files."""
+        digest = sha256()
+        for files in map(self.__getitem__, range(len(self))):
+            found = (files.picture, files.entities, files.facts, files.matte)
+            sizes = [path.stat().st_size if path and path.exists() else 0 for path in found]
+            digest.update(f"{files.name} {sizes}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
 
     def sizes(self) -> np.ndarray:
         """Every picture's (width, height), ``[n, 2]``; a broken one's is that of a square."""
