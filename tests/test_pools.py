@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from test_order import drawn
-from tiny import TINY, tiny_checkpoint, tiny_config
+from tiny import KL, TINY, tiny_checkpoint, tiny_config
 from torch.utils.data import Dataset, default_collate
 from training_runs import ROOT
 
@@ -85,8 +85,9 @@ def test_facts_name_whatever_a_sample_depends_on(photos, tmp_path):
     assert facts_of(tmp_path) != facts, "one of them has a map now"
 
 
-def test_an_autoencoder_is_known_by_its_weights():
-    config = tiny_config(vae=TINY)
+@pytest.mark.parametrize("shape", [TINY, KL], ids=["tiny", "kl"])
+def test_an_autoencoder_is_known_by_its_weights(shape):
+    config = tiny_config(vae=shape)
 
     def facts(seed, kept=torch.float32):
         vae = load_vae(tiny_checkpoint(config, seed)).to(kept).float()

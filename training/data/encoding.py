@@ -41,7 +41,7 @@ class Encoder:
         """
         weights = sha256()
         for key, value in sorted(self.vae.state_dict().items()):
-            weights.update(key.encode() + value.detach().cpu().half().contiguous().view(torch.uint8).numpy().tobytes())
+            weights.update(key.encode() + value.detach().cpu().half().numpy().tobytes())
         return {"autoencoder": weights.hexdigest()[:16], "scale": self.scale, "under_hole": self.under_hole}
 
     def decode(self, latent: Float[Tensor, "b 4 h8 w8"]) -> Float[Tensor, "b 3 h w"]:

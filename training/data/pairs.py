@@ -23,8 +23,9 @@ from training.data.reading import BROKEN, Unusable, open_picture, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
 from training.data.reporting import tell
 from training.data.shapes_drawn import random_thing
+from training.data.shards import Shards, are_shards
 from training.data.sources import Files, Folder
-from training.data.stream import Stream, source_of
+from training.data.stream import Source, Stream, source_of
 
 Scene = tuple[Tensor, Tensor, Tensor]  # picture [3, s, s], what its object covers [1, s, s], the object [4, h, w]
 Scenes = Callable[[np.random.Generator, int], Scene]  # a sample's generator and a place in the stream of pictures
@@ -65,6 +66,24 @@ class Pairs(Dataset):
         return {"original": pair.original, "with_object": pair.with_object, "mask": pair.mask, "number": number}
 
 
+def with_mattes(images: str | Path) -> tuple[Source, np.ndarray]:
+    """The pictures of a folder or of shards that have mattes, by their numbers; those left out are named once.
+
+    Raises ValueError where there is none.
+    """
+    if not are_shards(images):
+        pairs, refused = list_with_mattes(images)
+        name_refused(refused, tell)
+        folder = Folder(images, names=[picture.relative_to(images).as_posix() for picture, _ in pairs])
+        return folder, np.arange(len(folder))
+    shards = Shards(images)
+    numbers = np.flatnonzero(shards.matted)
+    tell(f"{len(numbers)} of {len(shards)} pictures have mattes, which training.prepare_mattes makes")
+    if not len(numbers):
+        raise ValueError(f"shards must hold a picture with a matte, got none among {len(shards)} in {images}.")
+    return shards, numbers
+
+
 class DrawnScenes:
     """Views of a folder's photographs, a thing drawn into each: blobs and polygons cut from other photographs."""
 
@@ -92,17 +111,15 @@ class DrawnScenes:
 
 
 class MatteScenes:
-    """Views of a folder's photographs, each with its own object, known by its matte.
+    """Views of photographs in a folder or in shards, each with its own object, known by its matte.
 
     The object is cut out of the whole photograph, so that a view without it has one to paste too.  Photographs that
     cannot serve are named once, with the reason.
     """
 
     def __init__(self, folder: str | Path, size: int, seed: int, recipe: Recipe = PUBLISHED):
-        pairs, refused = list_with_mattes(folder)
-        name_refused(refused, tell)
-        source = Folder(folder, names=[picture.relative_to(folder).as_posix() for picture, _ in pairs])
-        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed, recipe.left_out)
+        source, numbers = with_mattes(folder)
+        self.stream = Stream(source, numbers, [(size, size)], 1, seed, recipe.left_out)
         self.size, self.recipe = size, recipe
 
     def __call__(self, rng: np.random.Generator, place: int) -> Scene:

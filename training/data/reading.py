@@ -7,8 +7,8 @@ picture's shape alone was drawn on that and stays.
 
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -22,7 +22,7 @@ LONGEST = 4096  # px: larger pictures are read reduced, and so are their mattes.
 BROKEN = (*DAMAGED, Image.DecompressionBombError)  # what Pillow's decoders were seen to raise
 BACK = {6: 8, 8: 6}  # the orientation whose turn undoes another's; every other undoes itself
 
-File = str | Path | BytesIO
+File = str | Path | IO[bytes]
 
 
 class Unusable(ValueError):

@@ -1,50 +1,53 @@
 """Large sets of pictures as WebDataset shards: plain .tar files of a thousand pictures or so.
 
-A sample is KEY.jpg (or .png, .webp) with KEY.entities.png and KEY.entities.json where its entities are known, as the
-``webdataset`` library reads and writes them (``training.prepare_shards``).  Training reads shards on a disk, a window
-of them at a time with their pictures mixed (``training.data.order``).
+A sample is KEY.jpg (or .png, .webp) with KEY.entities.png, KEY.entities.json and KEY.matte.png where these are known,
+as the ``webdataset`` library reads and writes them (``training.prepare_shards``).  Training reads shards on a disk, a
+window of them at a time with their pictures mixed (``training.data.order``).
 """
 
 import glob
 import io
-import tarfile
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 from webdataset.shardlists import expand_urls
-from webdataset.tariterators import base_plus_ext
 
-from training.data.listing import SUFFIXES
-from training.data.reading import Unusable, whole_size
+from training.data.reading import Unusable
+from training.data.shard_index import PARTS, WIDTH, index_of
 from training.data.sources import Files
-
-PARTS = ("picture", "entities", "facts", "matte")
-ENDINGS = {suffix[1:]: 0 for suffix in SUFFIXES} | {"entities.png": 1, "entities.json": 2, "matte.png": 3}
 
 
 def are_shards(images: str | Path) -> bool:
-    return str(images).endswith(".tar")
+    """Whether this names .tar files, or is a folder of them."""
+    return str(images).endswith(".tar") or next(Path(images).glob("*.tar"), None) is not None
+
+
+def shard_files(images: str | Path) -> list[Path]:
+    """The files that are named: by a folder, or with * or {000000..000011} in their name."""
+    if Path(images).is_dir():
+        return sorted(Path(images).glob("*.tar"))
+    found = glob.glob(str(images)) if "*" in str(images) else expand_urls(str(images))
+    return sorted(map(Path, found))
 
 
 class Shards:
-    """Pictures out of shards, ``pattern`` with {000000..000011} or * in it.
+    """Pictures out of shards.  Raises ValueError where they hold none."""
 
-    A table of where each file of a shard lies is made once; files are read when they are asked for.
-    Raises ValueError where the shards hold no picture.
-    """
-
-    def __init__(self, pattern: str):
-        found = sorted(glob.glob(pattern)) if "*" in pattern else expand_urls(pattern)
-        self.files = [Path(file) for file in found]
-        self.tables = [list_samples(file) for file in tqdm(self.files, desc="listing shards", leave=False)]
+    def __init__(self, images: str | Path):
+        self.files = shard_files(images)
+        self.tables = [index_of(file) for file in tqdm(self.files, desc="listing shards", leave=False)]
         counts = np.array([len(table) for table in self.tables], dtype=np.int64)
         if not counts.sum():
-            raise ValueError(f"shards must hold pictures, got none in {pattern}.")
+            raise ValueError(f"shards must hold pictures, got none in {images}.")
         self.starts = np.concatenate([[0], counts.cumsum()])
         self.units = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        self.mapped = np.concatenate([table[:, 1, 1] > 0 for table in self.tables])
+        self.mapped, self.matted = (self._have(part) for part in ("entities", "matte"))
+
+    def _have(self, part: str) -> np.ndarray:
+        column = 2 * PARTS.index(part) + 1
+        return np.concatenate([table[:, column] > 0 for table in self.tables])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -58,12 +61,16 @@ class Shards:
         return f"{self.files[shard].name}, sample {place}"
 
     def __getitem__(self, number: int) -> Files:
+        """Raises Unusable where the shard cannot be read."""
         shard, place = self._find(number)
-        with open(self.files[shard], "rb") as file:
-            parts = []
-            for offset, size in self.tables[shard][place].tolist():
-                file.seek(offset)
-                parts.append(io.BytesIO(file.read(size)) if size else None)
+        parts, places = [], self.tables[shard][place, :WIDTH].reshape(-1, 2).tolist()
+        try:
+            with open(self.files[shard], "rb") as file:
+                for offset, size in places:
+                    file.seek(offset)
+                    parts.append(io.BytesIO(file.read(size)) if size else None)
+        except OSError as error:
+            raise Unusable(f"unreadable: {error}") from error
         return Files(self.name(number), **dict(zip(PARTS, parts, strict=True)))
 
     def fingerprint(self) -> str:
@@ -71,27 +78,5 @@ class Shards:
         return sha256("".join(f"{file.name} {file.stat().st_size}\n" for file in self.files).encode()).hexdigest()[:16]
 
     def sizes(self) -> np.ndarray:
-        """Every picture's (width, height), ``[n, 2]``; a broken one's is that of a square."""
-        sizes = np.ones((len(self), 2), dtype=np.int32)
-        for number in tqdm(range(len(self)), desc="measuring pictures", leave=False):
-            try:
-                sizes[number] = whole_size(self[number].picture)
-            except Unusable:
-                continue  # it is named when it is read
-        return sizes
-
-
-def list_samples(path: Path) -> np.ndarray:
-    """Where the files of each sample lie in a shard: offset and size in bytes, 0 for none, ``[n, 4, 2]``.
-
-    Samples without a picture are left out.
-    """
-    samples: dict[str, np.ndarray] = {}
-    with tarfile.open(path, "r:") as tar:
-        for member in tar:
-            key, ending = base_plus_ext(member.name)
-            if key is not None and ending.lower() in ENDINGS:
-                places = samples.setdefault(key, np.zeros((len(PARTS), 2), dtype=np.int64))
-                places[ENDINGS[ending.lower()]] = member.offset_data, member.size
-    kept = [places for places in samples.values() if places[0, 1]]
-    return np.stack(kept) if kept else np.zeros((0, len(PARTS), 2), dtype=np.int64)
+        """Every picture's (width, height), ``[n, 2]``."""
+        return np.concatenate([table[:, WIDTH:] for table in self.tables]).astype(np.int32)

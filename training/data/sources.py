@@ -57,7 +57,11 @@ class Folder:
             raise ValueError(
                 f"a training folder must hold .jpg, .png or .webp pictures, got none{refusals} in {folder}."
             )
-        self.mapped = np.array([_beside(os.fsdecode(name), MAP, "png") in files for name in self.names])
+        # of two pictures with one name but for the ending, what lies beside them is the first one's
+        stems = [os.path.splitext(name)[0] for name in self.names.tolist()]
+        first = dict(zip(reversed(stems), reversed(range(len(stems))), strict=True))
+        self.twin = np.array([first[stem] != number for number, stem in enumerate(stems)])
+        self.mapped = np.array([_beside(os.fsdecode(name), MAP, "png") in files for name in self.names]) & ~self.twin
 
     def __len__(self) -> int:
         return len(self.names)
@@ -68,6 +72,8 @@ class Folder:
     def __getitem__(self, number: int) -> Files:
         name = self.name(number)
         found = [self.path / _beside(name, *kind) for kind in ((MAP, "png"), (MAP, "json"), (MATTE, "png"))]
+        if self.twin[number]:
+            return Files(name, self.path / name)
         return Files(name, self.path / name, *(path if path.exists() else None for path in found))
 
     def fingerprint(self) -> str:
