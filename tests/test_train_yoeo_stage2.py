@@ -11,8 +11,9 @@ from training_runs import assert_equal, draw_photographs, killed_at, launch_two,
 
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2
+from training.data.recipe import NANO_FLAGS
 
-SMALL = "--resolution 32 --workers 0 --perceptual stlpips_alex --steps-per-phase 1".split()
+SMALL = f"{NANO_FLAGS} --resolution 32 --workers 0 --perceptual stlpips_alex --steps-per-phase 1".split()
 CACHE = pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
 
 

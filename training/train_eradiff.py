@@ -31,6 +31,7 @@ from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
+from training.data.recipe import add_picture_flags, recipe_of
 from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -63,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_synthesis_flags(parser)
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    add_picture_flags(parser)
     add_pool_flags(parser)
     parser.add_argument(
         "--look", choices=MODES, nargs="+", default=LOOKS, help="held-out pictures are erased with each of these SRAs"
@@ -108,11 +110,14 @@ def main(args: argparse.Namespace) -> None:
             return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
 
     # data
-    ranges = ranges_of(args)
-    scenes = SCENES[args.objects](args.images, config.resolution)
-    samples = samples_of(lambda count: Pairs(scenes, count, args.seed, ranges), encode, args, accelerator)
+    ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
+
+    def make(count: int, _: int, seed: int) -> Pairs:
+        return Pairs(scenes(args.images, config.resolution, seed, recipe), count, seed, ranges)
+
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Pairs(SCENES[args.objects](args.validation, config.resolution), 16, seed=1, ranges=ranges))
+        held_out = all_of(Pairs(scenes(args.validation, config.resolution, 1, recipe), 16, 1, ranges))
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]

@@ -4,7 +4,7 @@
         --mixed-precision bf16 --gradient-checkpointing                                        # one GPU
     accelerate launch -m training.train_yoeo_stage2 --teacher ... --images photos --out runs/stage2 ...   # several
     python -m training.train_yoeo_stage2 --teacher assets/nano.safetensors --images photos --out runs/smoke \\
-        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                   # smoke run on a CPU
+        --steps 3 --batch-size 2 --unlabelled drawn --perceptual stlpips_alex                  # smoke run on a CPU
 
 The student starts from the teacher's file.  Its single step is held against what the teacher's 20-step solver makes of
 the same noisy latent (LPIPS), against the teacher's score (DMD) and against real latents (GAN); the paired set D1 only.
@@ -27,6 +27,7 @@ from inpainting_core.engine import DiffusersEngine
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -65,6 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
@@ -105,11 +107,14 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"])
 
     # data
-    samples = samples_of(
-        lambda count: Composites(args.images, config.resolution, count, args.seed, "d1"), encode, args, accelerator
-    )
+    recipe = recipe_of(args)
+
+    def make(count: int, block: int, seed: int) -> Composites:
+        return Composites(args.images, config.resolution, count, seed, "d1", recipe, block)
+
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Composites(args.validation, config.resolution, 32, seed=1, holes="d1"))
+        held_out = all_of(Composites(args.validation, config.resolution, 32, 1, "d1", recipe))
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]

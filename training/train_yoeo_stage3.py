@@ -5,7 +5,7 @@
     accelerate launch -m training.train_yoeo_stage3 --teacher ... --out stage3 ...                             # several
     python -m training.train_yoeo_stage3 --teacher assets/nano.safetensors --student smoke/model.safetensors \\
         --detector assets/nano_detector.safetensors --images photos --out smoke3 \\
-        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                  # smoke run on a CPU
+        --steps 3 --batch-size 2 --unlabelled drawn --perceptual stlpips_alex                 # smoke run on a CPU
 
 Half of the batches are D1, paired, as in stage 2; half are D2, whose holes hold whole entities of the picture.  What
 the teacher invents there is masked out of LPIPS and DMD; what the student invents is suppressed (L_SS), and what runs
@@ -29,6 +29,7 @@ from inpainting_core.engine import DiffusersEngine
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
@@ -82,6 +83,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
@@ -131,18 +133,20 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"]) | {"hole": batch["mask"].to(device)}
 
     # data: the optimizer's whole batch is of one kind
-    def set_of(holes: str) -> torch.utils.data.Dataset:
-        def make(count: int) -> Composites:
-            return Composites(args.images, config.resolution, count, args.seed, holes)
+    recipe = recipe_of(args)
 
-        return samples_of(make, encode, args, accelerator, f"{holes}.pt")
+    def set_of(holes: str) -> torch.utils.data.Dataset:
+        def make(count: int, block: int, seed: int) -> Composites:
+            return Composites(args.images, config.resolution, count, seed, holes, recipe, block)
+
+        return samples_of(make, encode, encoder, args, accelerator, holes)
 
     whole = args.batch_size * accelerator.num_processes * args.gradient_accumulation
     share = 0.0 if "d2" in args.without else 0.5
     samples = HalfUnpaired(set_of("d1"), set_of("d2"), whole, args.seed, share)
     if args.validation:
         paired, unpaired = (
-            all_of(Composites(args.validation, config.resolution, count, 1, holes))
+            all_of(Composites(args.validation, config.resolution, count, 1, holes, recipe))
             for count, holes in ((32, "d1"), (64, "d2"))
         )
 
