@@ -32,10 +32,10 @@ from yoeo_core.discriminator import Discriminator
 GB = 1e9
 COMMON = "--steps 1 --batch-size 1 --gradient-accumulation 1 --workers 0"
 COMMON += " --mixed-precision bf16 --gradient-checkpointing"
-DISTILLED = "--perceptual stlpips_vgg"
+DISTILLED = "--unlabelled drawn --perceptual stlpips_vgg"
 RUNS = {
     "eradiff": (train_eradiff, "--base {base} --objects drawn"),
-    "stage1": (train_yoeo_stage1, "--base {base}"),
+    "stage1": (train_yoeo_stage1, "--base {base} --unlabelled drawn"),
     "stage2": (train_yoeo_stage2, f"--teacher {{base}} {DISTILLED}"),
     "stage3": (train_yoeo_stage3, f"--teacher {{base}} --student {{base}} --detector {NANO_DETECTOR} {DISTILLED}"),
 }

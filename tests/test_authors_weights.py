@@ -66,7 +66,17 @@ def test_both_stages_go_on_from_the_authors_files(base, photos, tmp_path):
     """At a learning rate of 0 nothing moves, so that what comes out is what went in."""
     teacher, detector = write(tmp_path / "sft/model_0.bin", UNET), tmp_path / "detector.safetensors"
     write_detector(detector, tiny_detector())
-    common = ["--teacher", str(teacher), "--base", str(base), "--images", str(photos), *SMALL.split()]
+    common = [
+        "--teacher",
+        str(teacher),
+        "--base",
+        str(base),
+        "--images",
+        str(photos),
+        "--unlabelled",
+        "drawn",
+        *SMALL.split(),
+    ]
     train_yoeo_stage2.main(train_yoeo_stage2.parse_args([*common, "--out", str(tmp_path / "stage2")]))
     assert_equal(read_checkpoint(tmp_path / "stage2" / "model.safetensors").unet, dict(UNET))
 

@@ -66,3 +66,8 @@ def test_a_batch_has_one_shape_and_pictures_are_not_stretched(photos):
 def test_squares_can_be_asked_for(photos):
     samples = Composites(photos, 128, 40, 0, "d1", Recipe(squares=True), block=4)
     assert {tuple(samples[index]["image"].shape) for index in range(40)} == {(3, 128, 128)}
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 96, 128, 512, 576])
+def test_no_shape_is_without_a_side(resolution: int):
+    assert all(min(shape) > 0 for shape in shapes_of_area(resolution))

@@ -69,8 +69,11 @@ def on_a_card(accelerator_of):
     ("script", "flags"),
     [
         (train_eradiff, "--base {base} --objects drawn"),
-        (train_yoeo_stage1, "--base {base} --gradient-accumulation 1"),
-        (train_yoeo_stage2, "--teacher {base} --perceptual stlpips_alex --steps-per-phase 0 --separate-fake"),
+        (train_yoeo_stage1, "--base {base} --unlabelled drawn --gradient-accumulation 1"),
+        (
+            train_yoeo_stage2,
+            "--teacher {base} --unlabelled drawn --perceptual stlpips_alex --steps-per-phase 0 --separate-fake",
+        ),
     ],
     ids=["eradiff", "stage 1", "stage 2"],
 )

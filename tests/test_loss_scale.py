@@ -19,14 +19,15 @@ def photos(tmp_path_factory) -> Path:
 
 
 def way(script, argv: list[str], eps: float | None, monkeypatch) -> list[torch.Tensor]:
-    """How far a run moves all weights of each of its optimizers, with torch's eps put in the place of the script's."""
+    """How far a run moves the weights of each of its networks, with torch's eps put in the place of the script's."""
     moved = []
 
     def watched(kind: type[torch.optim.Optimizer]):
         def make(parameters, **settings):
-            weights = list(parameters)
-            moved.append([(weight, weight.detach().clone()) for weight in weights])
-            return kind(weights, **settings | ({} if eps is None else {"eps": eps}))
+            optimizer = kind(parameters, **settings | ({} if eps is None else {"eps": eps}))
+            for group in optimizer.param_groups:
+                moved.append([(weight, weight.detach().clone()) for weight in group["params"]])
+            return optimizer
 
         return make
 
@@ -41,10 +42,13 @@ def way(script, argv: list[str], eps: float | None, monkeypatch) -> list[torch.T
     ("script", "flags"),
     [
         (train_eradiff, f"--base {BASE} --objects drawn {SMALL} --batch-size 1 --steps 12 --lr 3e-6"),
-        (train_yoeo_stage1, f"--base {BASE} {SMALL} --batch-size 2 --gradient-accumulation 1 --steps 3"),
+        (
+            train_yoeo_stage1,
+            f"--base {BASE} {SMALL} --unlabelled drawn --batch-size 2 --gradient-accumulation 1 --steps 3",
+        ),
         (
             train_yoeo_stage2,
-            f"--teacher {BASE} {SMALL} --batch-size 1 --steps 3 --perceptual stlpips_alex --steps-per-phase 1"
+            f"--teacher {BASE} {SMALL} --unlabelled drawn --batch-size 1 --steps 3 --perceptual stlpips_alex --steps-per-phase 1"
             " --separate-fake",
         ),
     ],

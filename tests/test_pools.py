@@ -139,7 +139,7 @@ def test_processes_share_the_work_and_nothing_is_made_twice(tmp_path, processes)
 
 
 def test_samples_that_are_not_finite_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be finite, got latent from sample 64 on"):
+    with pytest.raises(ValueError, match="must give finite numbers, got others for .latent. from sample 64 on"):
         encode_parts(Numbers(), lambda batch: {"latent": 1 / (batch["number"] - 70.0)}, tmp_path, 10, 0)
     assert len(list(tmp_path.glob("part-*"))) == 1
 

@@ -16,7 +16,7 @@ def shapes_of_area(resolution: int) -> list[Shape]:
     step = STEP[resolution >= LARGE]
     if resolution % step:
         return [(resolution, resolution)]
-    longer = range(resolution, 2 * resolution + 1, step)
+    longer = range(resolution, min(2 * resolution, resolution**2 // step) + 1, step)  # no side under a step
     wide = [(resolution**2 // (side * step) * step, side) for side in longer]
     return wide + [(width, height) for height, width in wide[1:]]
 
