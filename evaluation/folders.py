@@ -20,6 +20,10 @@ TIMES = "erased.csv"  # the table that training.erase and evaluation.peers write
 Named = dict[str, list[Path]]  # a path below a folder, without suffix, and the files that have it
 
 
+class Missing(Exception):
+    """A picture has no file of this kind."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One picture and what belongs to it; ``name`` is its path below the pictures' folder, without suffix."""
@@ -48,7 +52,7 @@ def find_cases(
         try:
             picture = only(named[pictures][name], name)
             mask = belonging("mask", name, masks, pictures, named)
-        except ValueError as err:
+        except (ValueError, Missing) as err:
             problems.append(f"{name} is left out: {err}.")
             continue
         rest = {"truth": truths, "effect": effects} | {f"result of {method}": at for method, at in results.items()}
@@ -58,18 +62,20 @@ def find_cases(
                 found[what] = folder and belonging(what.split()[0], name, folder, pictures, named)
             except ValueError as err:
                 problems.append(f"{name}: {err}.")
+            except Missing as err:
+                problems += [f"{name}: {err}."] if what != "effect" else []  # many objects leave none
         of_methods = {method: found[f"result of {method}"] for method in results if f"result of {method}" in found}
         cases.append(Case(name, picture, mask, found.get("truth"), found.get("effect"), of_methods))
     return cases, problems
 
 
 def belonging(what: str, name: str, folder: Path, pictures: Path, named: dict[Path, Named]) -> Path:
-    """The one file of a folder that belongs to a picture.  Raises ValueError where there is none or more than one."""
+    """The one file of a folder that belongs to a picture.  Raises Missing for none and ValueError for several."""
     ending = ENDINGS[what]
     plain = [] if folder.resolve() == pictures.resolve() and ending else named[folder].get(name, [])
     files = plain or (named[folder].get(name + ending, []) if ending else [])
     if not files:
-        raise ValueError(f"it has no {what} in {folder}")
+        raise Missing(f"it has no {what} in {folder}")
     return only(files, what)
 
 

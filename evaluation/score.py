@@ -25,7 +25,8 @@ import torch
 from tqdm import tqdm
 
 from evaluation.cache import Cache
-from evaluation.folders import SET, find_cases, seconds_in
+from evaluation.flags import add_set, named_folder, settle_set
+from evaluation.folders import find_cases, seconds_in
 from evaluation.loading import ABOUT, LOADERS, load_metrics
 from evaluation.report import write_report
 from evaluation.run import Run
@@ -40,22 +41,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_files(parser.add_argument_group("files"))
     add_metrics(parser.add_argument_group("metrics"))
-    args = parser.parse_args(argv)
-    for name, folder in SET.items() if args.set else ():
-        present = name in ("pictures", "masks") or (args.set / folder).is_dir()
-        if getattr(args, name) is None and present:
-            setattr(args, name, args.set / folder)
-    if args.pictures is None or args.masks is None:
-        parser.error("give --set, or --pictures and --masks.")
-    return args
+    return settle_set(parser, parser.parse_args(argv))
 
 
 def add_files(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--set", type=Path, help="a folder with input, mask, and perhaps truth and effect")
-    group.add_argument("--pictures", type=Path, help="folder of the pictures with the object")
-    group.add_argument("--masks", type=Path, help="folder of masks, white where to erase")
-    group.add_argument("--truths", type=Path, help="folder of the pictures without the object")
-    group.add_argument("--effects", type=Path, help="folder of masks of shadows and reflections that may go too")
+    add_set(group)
     group.add_argument(
         "--results",
         required=True,
@@ -65,13 +55,6 @@ def add_files(group: argparse._ArgumentGroup) -> None:
         help="folders of erased pictures; differences are to the first",
     )
     group.add_argument("--out", required=True, type=Path, help="folder for the report")
-
-
-def named_folder(text: str) -> tuple[str, Path]:
-    name, sign, folder = text.partition("=")
-    if not (name and sign and folder):
-        raise argparse.ArgumentTypeError(f"give NAME=DIR, got {text}")
-    return name, Path(folder)
 
 
 def add_metrics(group: argparse._ArgumentGroup) -> None:

@@ -43,7 +43,7 @@ def test_what_is_missing_is_one_sentence_and_the_rest_is_there(tmp_path: Path):
         tmp_path, "in/a.png", "in/b.png", "in/c.png", "m/a.png", "m/b.png", "m/b.jpg", "m/c.png", "r/a.png", "t/c.png"
     )
     cases, problems = find_cases(tmp_path / "in", tmp_path / "m", {"r": tmp_path / "r"}, tmp_path / "t")
-    assert [case.name for case in cases] == ["a", "c"]
+    assert [case.name for case in cases] == ["a", "c"] and cases[0].effect is None  # which is nothing to tell
     assert problems == [
         f"a: it has no truth in {tmp_path / 't'}.",
         f"b is left out: mask is there more than once, take away all but one: "
