@@ -12,6 +12,7 @@ def add_set(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--masks", type=Path, help="folder of masks, white where to erase")
     group.add_argument("--truths", type=Path, help="folder of the pictures without the object")
     group.add_argument("--effects", type=Path, help="folder of masks of shadows and reflections that may go too")
+    group.add_argument("--boxes", type=Path, help="table of annotated boxes for Local FID; left out: the masks' boxes")
 
 
 def settle_set(parser: argparse.ArgumentParser, args: argparse.Namespace) -> argparse.Namespace:
@@ -20,6 +21,8 @@ def settle_set(parser: argparse.ArgumentParser, args: argparse.Namespace) -> arg
         present = name in ("pictures", "masks") or (args.set / folder).is_dir()
         if getattr(args, name) is None and present:
             setattr(args, name, args.set / folder)
+    if args.set and args.boxes is None and (args.set / "boxes.csv").is_file():
+        args.boxes = args.set / "boxes.csv"
     if args.pictures is None or args.masks is None:
         parser.error("give --set, or --pictures and --masks.")
     return args

@@ -8,7 +8,7 @@ own folder, or where the plain name is not there, it is told by its ending: ``do
 import csv
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inpainting_core.pictures.endings import FORMATS
@@ -34,6 +34,7 @@ class Case:
     truth: Path | None = None
     effect: Path | None = None
     results: dict[str, Path] = field(default_factory=dict)  # by method
+    box: tuple[float, ...] | None = None  # the annotated one: left, top, right, bottom as shares of the picture
 
 
 def find_cases(
@@ -110,6 +111,17 @@ def files_below(folder: Path) -> Iterator[Path]:
             yield from files_below(path)
         else:
             yield path
+
+
+def with_boxes(cases: list[Case], path: Path) -> list[Case]:
+    """The cases with the boxes of a table (name, left, top, right, bottom).  Raises ValueError for another table."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            sides = ("left", "top", "right", "bottom")
+            boxes = {row["name"]: tuple(float(row[side]) for side in sides) for row in csv.DictReader(file)}
+    except (KeyError, TypeError, ValueError) as err:
+        raise ValueError(f"{path} must have the columns name, left, top, right and bottom, in numbers.") from err
+    return [replace(case, box=boxes.get(case.name)) for case in cases]
 
 
 def seconds_in(folder: Path) -> dict[str, float]:

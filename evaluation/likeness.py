@@ -69,9 +69,9 @@ def comparisons(ending: str, network: Network, made_by: dict) -> list[Comparison
         Comparison(
             f"box{ending}",
             local | local_kid,
-            lambda scene: row(network(square(cut(scene.result, scene.box)))),
+            lambda scene: row(network(square(cut(scene.result, scene.annotated or scene.box)))),
             {f"local_fid{ending}": frechet, f"local_kid{ending}": kernel},
-            made_by | {"box": f"of the mask, brought to {SIDE_PX} x {SIDE_PX}"},
+            made_by | {"box": f"annotated, else the mask's, brought to {SIDE_PX} x {SIDE_PX}"},
         ),
     ]
 

@@ -113,6 +113,7 @@ class Files:
     def key(self, identity: str, method: str | None) -> str:
         """What a result's number, or without a method a reference's features, are kept under."""
         case = self.case
+        identity = f"{identity} {case.box}" if case.box else identity
         return key_of(identity, case.picture, case.mask, case.truth, case.effect, self.of(method))
 
     def of(self, method: str | None) -> Path:

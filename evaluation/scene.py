@@ -19,7 +19,8 @@ class Scene:
     """A picture, its mask and one result; RGB in [0, 1], ``[1, 3, h, w]``; masks 0 or 1, ``[1, 1, h, w]``.
 
     ``truth`` is the picture without the object, ``effect`` where its shadow and reflection lie.  ``stretched`` tells
-    that the result came in another size and was brought to the picture's.
+    that the result came in another size and was brought to the picture's; ``annotated`` is the object's box as its set
+    has it.
     """
 
     picture: Tensor
@@ -28,6 +29,7 @@ class Scene:
     effect: Tensor | None
     result: Tensor
     stretched: bool = False
+    annotated: Box | None = None
 
     @cached_property
     def hole(self) -> Float[Tensor, "1 1 h w"]:
@@ -48,6 +50,7 @@ class Given:
     mask: Tensor
     truth: Tensor | None
     effect: Tensor | None
+    box: tuple[float, ...] | None = None
 
     @classmethod
     def read(cls, case: Case) -> "Given":
@@ -60,7 +63,7 @@ class Given:
         truth = case.truth and visible_rgb(read_picture(case.truth))
         if truth is not None and truth.shape[-2:] != size:
             raise ValueError(f"{case.truth.name} must be of its picture's size {tuple(size)}, got {truth.shape[-2:]}.")
-        return cls(picture, mask, truth, case.effect and mask_of_size(case.effect, size))
+        return cls(picture, mask, truth, case.effect and mask_of_size(case.effect, size), case.box)
 
     def scene(self, path: Path) -> Scene:
         """The case with the result in a file; one of another size is brought to the picture's (bicubic)."""
@@ -70,7 +73,17 @@ class Given:
         stretched = result.shape[-2:] != self.picture.shape[-2:]
         if stretched:
             result = interpolate(result, self.picture.shape[-2:], mode="bicubic", antialias=True).clamp(0, 1)
-        return Scene(self.picture, self.mask, self.truth, self.effect, result, stretched)
+        annotated = self.box and in_pixels(self.box, self.picture.shape[-2:])
+        return Scene(self.picture, self.mask, self.truth, self.effect, result, stretched, annotated)
+
+
+def in_pixels(shares: tuple[float, ...], size: tuple[int, int]) -> Box:
+    """A box in shares of the picture (left, top, right, bottom), cut down to whole pixels, at least one."""
+    (left, right), (top, bottom) = (
+        (max(0, min(int(start * length), length - 1)), min(length, int(end * length)))
+        for start, end, length in ((shares[0], shares[2], size[1]), (shares[1], shares[3], size[0]))
+    )
+    return top, left, max(bottom, top + 1), max(right, left + 1)
 
 
 def mask_of_size(path: Path, size: torch.Size) -> Float[Tensor, "1 1 h w"]:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from evaluation.cache import Cache
 from evaluation.flags import add_set, named_folder, settle_set
-from evaluation.folders import find_cases, seconds_in
+from evaluation.folders import find_cases, seconds_in, with_boxes
 from evaluation.loading import ABOUT, LOADERS, load_metrics
 from evaluation.report import write_report
 from evaluation.run import Run
@@ -81,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
     results = dict(args.results)
     try:
         cases, problems = find_cases(args.pictures, args.masks, results, args.truths, args.effects)
+        cases = with_boxes(cases, args.boxes) if args.boxes else cases
         scorers, comparisons, absent = load_metrics(args)
         args.out.mkdir(parents=True, exist_ok=True)
         cache = Cache(args.out / "cache.sqlite", say)
