@@ -20,8 +20,8 @@ GONE = (
     "Answer with one word: yes or no."
 )
 BETTER = (
-    "The first picture shows, under a red tint, an object that was to be removed. The second and the third are "
-    "two results, A and B. In which is the object removed better, with plausible background and nothing new in its place? "
+    "The first picture shows, under a red tint, an object that was to be removed. The second and the third are two "
+    "results, A and B. In which is the object removed better, with plausible background and nothing new there? "
     "Answer with one word: A, B or same."
 )
 VERSION = 1  # change it with the words: answers to other words are other answers
