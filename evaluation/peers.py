@@ -122,27 +122,28 @@ def main(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
-def erase_all(method: Method, cases: list[Case], folder: Path) -> list[str]:
-    """Erase cases with one method; a sentence for each that could not be."""
+def erase_all(method: Method, cases: list[Case], folder: Path, grow_px: float = GROW_PX) -> list[str]:
+    """Erase cases with one method, which is given the mask grown so far; a sentence for each that could not be."""
     problems = []
     for case in tqdm(cases, desc=folder.name, unit="picture"):
         try:
-            seconds = erase_one(method, case, folder / f"{case.name}.png")
+            seconds = erase_one(method, case, folder / f"{case.name}.png", grow_px)
             note(folder, f"{case.name}.png", seconds)
         except (ValueError, OSError) as err:
             problems.append(f"{case.name}, {folder.name}: {err}")
     return problems
 
 
-def erase_one(method: Method, case: Case, target: Path) -> float:
+def erase_one(method: Method, case: Case, target: Path, grow_px: float) -> float:
     """Write one result and return the seconds that erasing took."""
     given = Given.read(case)
-    mask = grow(given.mask, GROW_PX)
+    mask = grow(given.mask, grow_px)
     started = perf_counter()
     result = method(given.picture, mask)
     seconds = perf_counter() - started
+    changed = (result != given.picture).any(1, keepdim=True).float()
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(target, result, like=read_picture(case.picture), changed=mask)
+    write_picture(target, result, like=read_picture(case.picture), changed=changed)
     return seconds
 
 
