@@ -125,9 +125,20 @@ def with_boxes(cases: list[Case], path: Path) -> list[Case]:
 
 
 def seconds_in(folder: Path) -> dict[str, float]:
-    """How long each result took, by name, from the table in a folder of results; empty where there is none."""
-    if not (folder / TIMES).is_file():
+    """How long each result took, by name, from the table in a folder of results; empty where there is none.
+
+    Raises ValueError, naming the table, for seconds that are no number.
+    """
+    path = folder / TIMES
+    if not path.is_file():
         return {}
-    with open(folder / TIMES, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = [(row.get("result"), row.get("seconds")) for row in csv.DictReader(file)]
-    return {Path(result).with_suffix("").as_posix(): float(seconds) for result, seconds in rows if result and seconds}
+    try:
+        return {named(result): float(seconds) for result, seconds in rows if result and seconds}
+    except ValueError as err:
+        raise ValueError(f"{path} must have its seconds in numbers: {err}.") from err
+
+
+def named(result: str) -> str:
+    return Path(result).with_suffix("").as_posix()

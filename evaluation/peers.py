@@ -113,7 +113,9 @@ def main(args: argparse.Namespace) -> int:
         work = [case for case in cases if case.name not in done]
         try:
             problems += erase_all(METHODS[name](args), work, folder) if work else []
-        except (ValueError, OSError, ModuleNotFoundError) as err:
+        except ModuleNotFoundError as err:
+            problems.append(f'{name} is left out: {err}. Get it: pip install ".[evaluate]"')
+        except (ValueError, OSError) as err:
             problems.append(f"{name} is left out: {err}")
     for problem in problems:
         say(problem)

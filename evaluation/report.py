@@ -22,6 +22,7 @@ def write_report(path: Path, scores: dict, run: Run, shown: int) -> None:
         file.write(head(scores))
         file.write(means(scores))
         file.write(differences(scores))
+        file.write(judged(scores.get("judged", {})))
         file.write(plots(scores, run))
         file.write(what_made_it(scores))
         file.write(what_is_missing(scores))
@@ -88,7 +89,7 @@ def differences(scores: dict) -> str:
         rows.append(f"<tr><th>{escape(method)}</th>{cells}</tr>")
     names = "".join(heading(name, scores["metrics"][name]) for name in columns)
     return (
-        f"<h2>Less {escape(first)}, picture by picture</h2><p>Means of the paired differences with their intervals. "
+        f"<h2>Differences to {escape(first)}, picture by picture</h2><p>Means of the paired differences with their intervals. "
         f"Green is better than {escape(first)}, red worse, where the interval leaves out 0.</p>"
         f'<div class="wide"><table><thead><tr><th>method</th>{names}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -103,6 +104,25 @@ def difference(found: dict, better: str) -> str:
     return (
         f'<td class="{kind}">{found["mean"]:+.4g}<small>{found["low"]:+.4g} to {found["high"]:+.4g}</small>'
         f"<small>above in {found['above']:,}, below in {found['below']:,}</small></td>"
+    )
+
+
+def judged(found: dict) -> str:
+    """What a judge said (``evaluation.judge``); nothing where none was asked."""
+    if not found:
+        return ""
+    rates = "".join(f"<tr><th>{escape(method)}</th>{cell(rate)}</tr>" for method, rate in found["success"].items())
+    pairs = "".join(
+        f"<tr><th>{escape(pair)}</th><td>{rate['wins']:,}</td><td>{rate['losses']:,}</td><td>{rate['ties']:,}</td>"
+        f"<td>{rate['orders_disagree']:,}</td></tr>"
+        for pair, rate in found["pairs"].items()
+    )
+    return (
+        f"<h2>Judged by {escape(found['model'])}</h2><p>{found['unread']:,} answers said neither, "
+        f"{found['unanswered']:,} questions have none.</p>"
+        f"<table><tr><th></th><th>the object is gone</th></tr>{rates}</table>"
+        "<table><tr><th></th><th>wins</th><th>losses</th><th>ties</th><th>of these, orders disagree</th></tr>"
+        f"{pairs}</table>"
     )
 
 

@@ -18,6 +18,7 @@ was tried; 130 interrupted.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def add_files(group: argparse._ArgumentGroup) -> None:
         metavar="NAME=DIR",
         help="folders of erased pictures; differences are to the first",
     )
+    group.add_argument("--judged", type=Path, help="folder of evaluation.judge: its verdicts are shown too")
     group.add_argument("--out", required=True, type=Path, help="folder for the report")
 
 
@@ -83,6 +85,7 @@ def main(args: argparse.Namespace) -> int:
         cases, problems = find_cases(args.pictures, args.masks, results, args.truths, args.effects)
         cases = with_boxes(cases, args.boxes) if args.boxes else cases
         scorers, comparisons, absent = load_metrics(args)
+        judged = {"judged": json.loads((args.judged / "judged.json").read_text())} if args.judged else {}
         args.out.mkdir(parents=True, exist_ok=True)
         cache = Cache(args.out / "cache.sqlite", say)
         seconds = {method: seconds_in(folder) for method, folder in results.items()}
@@ -94,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
     run = Run(cases, list(results), scorers, comparisons, cache, seconds, say, problems=problems)
     try:
         run.score()
-        scores = summary(run, absent)
+        scores = summary(run, absent) | judged
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from here.")
         return INTERRUPTED

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from score_folders import make_set
 
-from evaluation.folders import find_cases, seconds_in
+from evaluation.folders import TIMES, find_cases, seconds_in
+from training.erasing.pairs import TABLE
+from training.erasing.table import COLUMNS
 
 
 def touch(root: Path, *names: str) -> None:
@@ -60,8 +62,15 @@ def test_a_folder_without_pictures_and_one_that_is_not_there_are_refused(tmp_pat
         find_cases(tmp_path / "m", tmp_path / "nowhere", {})
 
 
+def test_the_table_of_training_erase_is_the_one_that_is_read():
+    assert TIMES == TABLE and {"result", "seconds"} <= set(COLUMNS)
+
+
 def test_seconds_are_read_from_the_table_of_results(tmp_path: Path):
     (tmp_path / "erased.csv").write_text("picture,result,seconds\n../in/a/dog.jpg,a/dog.jpg,1.25\n../in/cat.jpg,,\n")
     assert seconds_in(tmp_path) == {"a/dog": 1.25}
+    (tmp_path / "erased.csv").write_text("picture,result,seconds\n../in/a/dog.jpg,a/dog.jpg,soon\n")
+    with pytest.raises(ValueError, match="erased.csv must have its seconds in numbers"):
+        seconds_in(tmp_path)
     (tmp_path / "none").mkdir()
     assert seconds_in(tmp_path / "none") == {}

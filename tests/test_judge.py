@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from score_folders import make_set, save
+from score_folders import flags, make_set, save
 
-from evaluation import asking, judge
+from evaluation import asking, judge, score
 
 
 class Fake(ThreadingHTTPServer):
@@ -136,6 +136,14 @@ def test_a_judge_that_prefers_a_place_gives_no_verdict_and_one_that_sees_does(tm
     assert run(root, fake, "--out", str(root / "second")) == 0
     found = json.loads((root / "second/judged.json").read_text())
     assert found["pairs"]["near against grey"]["wins"] == 3 and found["success"]["grey"]["mean"] == 0
+
+
+def test_the_report_shows_the_verdicts(tmp_path: Path, fake: Fake):
+    root = make_set(tmp_path, 1)
+    run(root, fake)
+    assert score.main(score.parse_args(flags(root, "--judged", str(root / "judged")))) == 0
+    page = (root / "out/report.html").read_text()
+    assert "Judged by m" in page and "<th>near against grey</th><td>0</td><td>0</td><td>1</td><td>0</td>" in page
 
 
 def test_answers_that_say_neither_are_counted_and_not_guessed(tmp_path: Path, fake: Fake):
