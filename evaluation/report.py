@@ -89,7 +89,7 @@ def differences(scores: dict) -> str:
         rows.append(f"<tr><th>{escape(method)}</th>{cells}</tr>")
     names = "".join(heading(name, scores["metrics"][name]) for name in columns)
     return (
-        f"<h2>Differences to {escape(first)}, picture by picture</h2><p>Means of the paired differences with their intervals. "
+        f"<h2>Differences to {escape(first)}, picture by picture</h2><p>Means of the paired differences and intervals. "
         f"Green is better than {escape(first)}, red worse, where the interval leaves out 0.</p>"
         f'<div class="wide"><table><thead><tr><th>method</th>{names}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
