@@ -3,6 +3,7 @@
 FID and KID are torchmetrics'; it is given features in place of pictures, for they were found before.
 """
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -51,7 +52,9 @@ def kernel(results: Batches, references: Batches) -> float:
     count = min(len(one), len(other))
     if not 2 <= count <= SMALL:
         raise Absent(f"is for 2 to {SMALL} pictures: take FID.")
-    metric = KernelInceptionDistance(feature=Found(one.shape[1]), subsets=1, subset_size=count)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that it keeps all features: they are few here
+        metric = KernelInceptionDistance(feature=Found(one.shape[1]), subsets=1, subset_size=count)
     metric.update(one, real=False)
     metric.update(other, real=True)
     with torch.random.fork_rng(devices=[]):  # it shuffles; the last digit shall not change from run to run

@@ -26,7 +26,7 @@ def lpips(device: str, trunk: str = "alex") -> Scorer:
     weights = published_file(TRUNKS[trunk])
     from lpips import LPIPS
 
-    made_by = {"network": f"LPIPS 0.1, {trunk}", "weights": hash_of(weights)}
+    made_by = {"network": f"LPIPS 0.1, {trunk}, lpips {metadata.version('lpips')}", "weights": hash_of(weights)}
     return scorer("lpips", LPIPS(net=trunk, verbose=False), made_by, device)
 
 
