@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Callable
 
+import torch
+
 from evaluation import context, fidelity, likeness, perceptual, regional_coherence, sundries
 from evaluation.scorer import Absent, Comparison, Scorer
 
@@ -32,6 +34,7 @@ def load_metrics(args: argparse.Namespace) -> tuple[list[Scorer], list[Compariso
 
     Raises ValueError or OSError for weights that were named and cannot be read: they are not absent but wrong.
     """
+    check_device(args.device)
     scorers, comparisons, absent = [], [], {}
     for name in args.metrics:
         try:
@@ -46,3 +49,11 @@ def load_metrics(args: argparse.Namespace) -> tuple[list[Scorer], list[Compariso
         else:
             comparisons += loaded
     return scorers, comparisons, absent
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError for a device that torch cannot use here."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as err:  # the latter where torch was built without it
+        raise ValueError(f"--device {device} cannot be used here: {str(err).splitlines()[0]}") from err

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from evaluation.cache import Cache, key_of
@@ -65,11 +66,17 @@ class Run:
         try:
             return self.found(metric.identity, files, method, measure)
         except (ValueError, OSError) as err:
-            sentence = f"{files.case.name}, {method or 'reference'}: {err}"
-            if sentence not in self.problems[-len(self.scorers) - 2 :]:
-                self.problems.append(sentence)
-                self.tell(sentence)
-            return None
+            self.tell_once(f"{files.case.name}, {method or 'reference'}: {err}")
+        except (MemoryError, torch.cuda.OutOfMemoryError):
+            torch.cuda.empty_cache()
+            self.tell_once(f"{files.case.name}, {method or 'reference'}: memory is too small for {metric.name}.")
+        return None
+
+    def tell_once(self, sentence: str) -> None:
+        """A file that cannot be read fails every metric: one sentence is enough."""
+        if sentence not in self.problems[-len(self.scorers) - 2 :]:
+            self.problems.append(sentence)
+            self.tell(sentence)
 
     def found(self, identity: str, files: "Files", method: str | None, measure: Callable[[Scene], object]):
         key = files.key(identity, method)

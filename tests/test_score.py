@@ -142,6 +142,26 @@ def test_a_corrupt_picture_a_missing_truth_and_an_empty_mask_are_a_sentence_each
     assert ("a/p1", "grey") in rows(root) and "psnr" not in rows(root)["a/p1", "grey"]
 
 
+def test_a_picture_too_large_for_memory_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root, calm = make_set(tmp_path, 2), LOADERS["fidelity"]
+
+    def small(args) -> Scorer:
+        scorer = calm(args)
+
+        def measure(scene):
+            if scene.result.mean() == scene.truth.mean():  # the first of "near" is the truth itself
+                raise MemoryError
+            return scorer.measure(scene)
+
+        return Scorer(scorer.name, scorer.columns, measure, scorer.made_by, scorer.needs_truth)
+
+    monkeypatch.setitem(LOADERS, "fidelity", small)
+    assert run(root) == 1
+    told = scores(root)["problems"]
+    assert len(told) == 1 and told[0].endswith(", near: memory is too small for fidelity.")
+    assert scores(root)["table"]["grey"]["psnr"]["n"] == 2
+
+
 def test_a_full_disk_is_a_sentence_and_the_table_is_printed(tmp_path: Path, capsys):
     root = make_set(tmp_path, 4)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -205,7 +225,9 @@ def test_wrong_flags_are_a_sentence_and_nothing_is_tried(tmp_path: Path, capsys)
     root = make_set(tmp_path, 1)
     assert run(root, "--set", str(root / "nowhere")) == 2
     assert run(root, "--metrics", "sundries", "--detector", str(root / "no.safetensors")) == 2
-    assert "no.safetensors" in capsys.readouterr().err and not (root / "out").exists()
+    assert run(root, "--device", "nowhere") == 2
+    said = capsys.readouterr().err
+    assert "no.safetensors" in said and "--device nowhere cannot be used here" in said and not (root / "out").exists()
     with pytest.raises(SystemExit):
         score.parse_args(["--set", "x", "--out", "y", "--results", "only_a_folder"])
 
