@@ -41,10 +41,10 @@ def test_formats_may_differ_and_sub_folders_with_one_name_do_not_mix(tmp_path: P
 
 
 def test_what_is_missing_is_one_sentence_and_the_rest_is_there(tmp_path: Path):
-    touch(
-        tmp_path, "in/a.png", "in/b.png", "in/c.png", "m/a.png", "m/b.png", "m/b.jpg", "m/c.png", "r/a.png", "t/c.png"
-    )
-    cases, problems = find_cases(tmp_path / "in", tmp_path / "m", {"r": tmp_path / "r"}, tmp_path / "t")
+    touch(tmp_path, "in/a.png", "in/b.png", "in/c.png", "r/a.png", "t/c.png", "e/c.png")
+    touch(tmp_path, "m/a.png", "m/b.png", "m/b.jpg", "m/c.png")
+    results = {"r": tmp_path / "r"}
+    cases, problems = find_cases(tmp_path / "in", tmp_path / "m", results, tmp_path / "t", tmp_path / "e")
     assert [case.name for case in cases] == ["a", "c"] and cases[0].effect is None  # which is nothing to tell
     assert problems == [
         f"a: it has no truth in {tmp_path / 't'}.",
