@@ -4,9 +4,9 @@
     python -m benchmarks.against_classics --pairs DIR [--yoeo FILE] [--eradiff FILE] [--sheet compare.png]
 
 ``DIR`` holds ``NAME.png`` (with the object), ``NAME_mask.png`` (white where to erase) and ``NAME_gt.png`` (without the
-object).  Printed for each method, median and mean over the pairs: PSNR in dB inside the mask grown by 5 px, ST-LPIPS
-(Ghildyal & Liu 2022) of the mask's box and a quarter more around it at 256 px, and seconds a picture.  Every method
-gets the same grown mask.
+object); ``benchmarks.real_holes`` makes such a folder.  Printed for each method, median and mean over the pairs: PSNR
+in dB inside the mask grown by 5 px, ST-LPIPS (Ghildyal & Liu 2022) of the mask's box and a quarter more around it at
+256 px, and seconds a picture.  Every method gets the same grown mask.
 """
 
 import argparse
@@ -23,7 +23,11 @@ from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
 from evaluation.peers import GROW_PX, Method, navier_stokes, patchmatch, telea
 from inpainting_core.built_in import BUILT_IN, NANO_OF
+from inpainting_core.choosing import Choice
+from inpainting_core.copying import FINER
 from inpainting_core.engine import DiffusersEngine, load_engine
+from inpainting_core.erasing import erase_holes
+from inpainting_core.exemplar import complete
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import as_mask, grow
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
@@ -41,10 +45,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def copied_alone(resolution: int, image: Tensor, mask: Tensor) -> Tensor:
+    """Every crop completed without a network."""
+    seeded = Choice()
+    return erase_holes(
+        image,
+        mask,
+        lambda view, hole: complete(view, hole, seeded.generators[0]),
+        resolution=resolution,
+        grow_px=0,
+        context=0.5,
+        choice=seeded,
+    ).image
+
+
 def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> dict[str, Method]:
     """Everything that is compared.  The mask comes grown already, so ours do not grow it again.
 
-    "Continued smoothly" is what the nano is shown in its hole: what it adds to that is its own.
+    "Continued smoothly" is what the nano is shown in its hole, "copied alone" what lends its fill structure and detail:
+    what it adds to these is its own.
     """
     two, one = (partial(yoeo.erase, yoeo_engine, steps=steps, grow_px=0) for steps in (2, 1))
     path = partial(eradiff.erase, eradiff_engine, grow_px=0)
@@ -54,6 +73,7 @@ def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> di
         "Navier-Stokes": navier_stokes(),
         "PatchMatch": patchmatch(),
         "continued smoothly": lambda image, mask: masked_picture(image, mask, "continued"),
+        "copied alone": partial(copied_alone, FINER * yoeo_engine.resolution),
         "ours, YOEO 2 steps": lambda image, mask: two(image, mask).image,
         "ours, YOEO 1 step": lambda image, mask: one(image, mask).image,
         "ours, EraDiff 12 steps, SRA": lambda image, mask: path(image, mask).image,

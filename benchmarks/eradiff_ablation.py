@@ -24,6 +24,7 @@ from inpainting_core.engine import DiffusersEngine, load_engine
 from training import train_eradiff
 from training.data.encoding import Encoded, Encoder
 from training.data.pairs import DrawnScenes, Pairs
+from training.data.recipe import NANO_PAIRS_FLAGS, NANO_RECIPE
 from training.held_out.pairs import erase_pairs
 from training.networks.perceptual import perceptual_net
 from training.running.optimisation import all_of
@@ -58,18 +59,21 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
     out = Path(args.out) / f"{arm.replace(', ', ' ').replace(' ', '_')}_{seed}"
     if (out / "model.safetensors").exists():
         return out / "model.safetensors"
-    flags = f"--objects drawn --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
+    flags = (
+        f"--objects drawn {NANO_PAIRS_FLAGS} --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
+    )
     flags += (
         f" --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7 --ema 0.99 --mixed-precision bf16 --seed {seed}"
     )
     argv = ["--base", args.base, "--images", args.images, "--out", str(out), *ARMS[arm].split(), *flags.split()]
-    argv += ["--pool", args.out]  # the pairs are the same for every arm and seed
+    argv += ["--pool", args.out, "--pool-seed", "0"]  # the pairs are the same for every arm and seed
     train_eradiff.main(train_eradiff.parse_args(argv))
     return out / "model.safetensors"
 
 
 def held_out_pairs(args: argparse.Namespace, size: int) -> dict[str, Tensor]:
-    scenes = CutoutScenes(args.validation, size, args.cutouts) if args.cutouts else DrawnScenes(args.validation, size)
+    drawn = DrawnScenes(args.validation, size, 1234, NANO_RECIPE)
+    scenes = CutoutScenes(args.validation, size, args.cutouts) if args.cutouts else drawn
     return all_of(Pairs(scenes, args.pairs, seed=1234, ranges=Ranges()))
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from eradiff_core.attention import check_mode, rectifier
 from eradiff_core.sampler import ddim, path
 from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
+from inpainting_core.copying import FINER, copying
 from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
@@ -48,6 +49,8 @@ def erase(
         return match_texture(filled, view, hole, draw_noise(filled.shape, choice.generators), engine.texture)
 
     resolution = resolution or engine.resolution
+    if engine.texture == "copied":
+        fill, resolution = copying(fill, choice.generators, len(image)), FINER * resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
 
 

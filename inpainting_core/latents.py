@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
+from inpainting_core.exemplar import complete
 from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
 
-UNDER_HOLE = ("grey", "continued")  # what a UNet was taught to see there: Stable Diffusion's, the nano's
+# What a UNet was taught to see there: Stable Diffusion's, the nano's, and what a network needs that is to copy.
+UNDER_HOLE = ("grey", "continued", "copied")
 
 
 def masked_picture(
@@ -14,8 +16,13 @@ def masked_picture(
 ) -> Float[Tensor, "b 3 h w"]:
     """The picture without what is in the hole.  RGB in [0, 1].
 
-    There is mid-grey instead, the 0 of the autoencoder's [-1, 1], or its surroundings ``continued`` smoothly.
+    There is mid-grey instead, the 0 of the autoencoder's [-1, 1], or its surroundings, ``continued`` smoothly or
+    ``copied`` (``complete``); each picture's are the same every time, whatever it is in a batch with.
     """
+    if under_hole == "copied":
+        holes = mask.expand(len(image), -1, -1, -1).split(1)
+        pairs = zip(image.split(1), holes, strict=True)
+        return torch.cat([complete(view, hole, torch.Generator().manual_seed(0)) for view, hole in pairs])
     filled = spread(image, 1 - mask) if under_hole == "continued" else 0.5
     return image * (1 - mask) + filled * mask
 

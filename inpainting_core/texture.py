@@ -14,7 +14,7 @@ from inpainting_core.masks import dilate
 from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
 
-TEXTURES = ("own", "borrowed")  # where a model's fills have theirs from
+TEXTURES = ("own", "borrowed", "copied")  # where a model's fills have theirs from
 
 # At the model's resolution.  Higher numbers look richer and cost PSNR, for borrowed texture is not the truth's: these
 # leave the nano ahead of smooth inpainting in the mean of both on validation pictures (assets/nano.md).
@@ -32,8 +32,11 @@ def match_texture(
 ) -> Float[Tensor, "n 3 h w"]:
     """The fills with texture like that around the hole, or, of a model that draws its ``own``, with its grain alone.
 
-    Pictures are RGB in [0, 1]; hole is 1 where erased; noise is standard normal.
+    Fills whose texture is ``copied`` stay as they are: ``copying`` gives them theirs.  Pictures are RGB in [0, 1]; hole
+    is 1 where erased; noise is standard normal.
     """
+    if texture == "copied":
+        return filled.to(view)
     match = borrow_texture if texture == "borrowed" else match_grain
     return match(filled.to(view), view, hole, noise)
 

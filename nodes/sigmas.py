@@ -1,4 +1,4 @@
-"""Erase Sigmas: the noise levels of our two paths, for the stock sampling nodes."""
+"""Sigmas for Erasing: the noise levels of our two paths, for the stock sampling nodes."""
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -20,7 +20,7 @@ class EraseOnceSigmas(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="EraseOnceSigmas",
-            display_name="Erase Sigmas",
+            display_name="Sigmas for Erasing",
             description="The noise levels of YOEO and EraDiff, for SamplerCustom and similar nodes.",
             search_aliases=["YOEO scheduler", "EraDiff scheduler", "LCM sigmas"],
             inputs=[

@@ -65,8 +65,8 @@ class EraseOnceSnapMask(io.ComfyNode):
             highest = highest.amax(1, keepdim=True).expand(len(picture), -1)
         looked_at = visible(picture).clamp(0, 1).float()
         snapped = [
-            snap(one[None], sure_entities(found, 0, picture.shape[-2:]))
-            for masks, found in zip(several, detections(detector, looked_at), strict=True)
+            snap(one[None], sure_entities(found, 0, picture.shape[-2:]), seen)
+            for masks, found, seen in zip(several, detections(detector, looked_at), looked_at.split(1), strict=True)
             for one in masks.split(1)
         ]
         said = [sentence(one, peak) for one, peak in zip(snapped, highest.flatten().tolist(), strict=True)]
@@ -79,8 +79,11 @@ def sentence(snapped: Snapped, highest: float) -> str:
     """What became of the parts of one mask, in words; ``highest`` is the highest value that was given."""
     if not snapped.scores:
         return f"{without_hole(highest)}: nothing to snap, so the mask stays empty."
-    hits = [f"{score:.2f}" for score in snapped.scores if score is not None]
-    text = f"{len(hits)} of {counted(len(snapped.scores), 'part')} snapped to an object"
-    stayed = len(snapped.scores) - len(hits)
-    scores = f" (score{'s' if len(hits) > 1 else ''} {', '.join(hits)})" if hits else ""
-    return f"{text}{scores}; {stayed} matched none and stayed as painted." if stayed else f"{text}{scores}."
+    scores = [f"{score:.2f}" for score in snapped.scores if score is not None]
+    by_colour, found = sum(snapped.cut), len(scores) + sum(snapped.cut)
+    how = [f"score{'s' if len(scores) > 1 else ''} {', '.join(scores)}"] if scores else []
+    how += [f"{by_colour} by {'its' if by_colour == 1 else 'their'} colours"] if by_colour else []
+    text = f"{found} of {counted(len(snapped.scores), 'part')} snapped to an object"
+    text += f" ({'; '.join(how)})" if how else ""
+    stayed = len(snapped.scores) - found
+    return f"{text}; {stayed} matched none and stayed as painted." if stayed else f"{text}."

@@ -55,9 +55,9 @@ def test_what_a_unet_sees_under_its_hole_and_whether_it_draws_texture_travel_wit
     write_checkpoint(tmp_path / "a.safetensors", written)
     read = read_checkpoint(tmp_path / "a.safetensors").config
     assert (read.under_hole, read.texture, read.draws) == ("continued", "borrowed", 4)
-    with pytest.raises(ValueError, match=r"under_hole must be one of \('grey', 'continued'\), got 'white'."):
+    with pytest.raises(ValueError, match=r"under_hole must be one of \('grey', 'continued', 'copied'\), got 'white'."):
         replace(written.config, under_hole="white")
-    with pytest.raises(ValueError, match=r"texture must be one of \('own', 'borrowed'\), got 'stolen'."):
+    with pytest.raises(ValueError, match=r"texture must be one of \('own', 'borrowed', 'copied'\), got 'stolen'."):
         replace(written.config, texture="stolen")
     with pytest.raises(ValueError, match="draws must be at least 1, got 0."):
         replace(written.config, draws=0)

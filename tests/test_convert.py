@@ -62,11 +62,16 @@ def test_notes_are_left_out_and_reroutes_passed_through():
     assert prompt["2"]["inputs"]["image"] == ["1", 0]
 
 
+def test_a_muted_node_is_left_out_unless_it_is_needed():
+    assert to_prompt(graph(load(mode=2)), INFO) == {}
+    with pytest.raises(ValueError, match=re.escape("no active node must be fed by a muted one, got Load (node 1).")):
+        to_prompt(graph(load(mode=2), sample(6), links=([6, 1, 0, 2, 0, "IMAGE"],)), INFO)
+
+
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (load(mode=2), "every node must be active, got Load (node 1) muted or bypassed."),
-        (load(mode=4), "every node must be active, got Load (node 1) muted or bypassed."),
+        (load(mode=4), "every node must be active or muted, got Load (node 1) bypassed."),
         (load(type="Strange"), "every node type must be known to the server, got Strange (node 1)."),
         (load(widgets_values=[]), "Load (node 1) must hold a value for image, got none."),
         (sample(widgets_values=[7, "fixed", 3, "y", True, 9]), "Sample (node 2) must hold one value a widget, got [9]"),

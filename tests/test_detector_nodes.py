@@ -196,6 +196,15 @@ def test_a_stroke_that_hits_nothing_stays(blind):
     )
 
 
+def test_a_box_around_what_the_detector_does_not_know_is_cut_out_by_its_colours(blind):
+    thing, around = mask(20, 40, 30, 60), mask(15, 45, 25, 65)
+    image = 0.4 + 0.1 * picture() - 0.3 * thing[..., None]
+    stroke = mask(50, 52, 2, 20)
+    answer = nodes()["EraseOnceSnapMask"].execute(image, torch.maximum(around, stroke), blind, 0)
+    assert torch.equal(answer[0], torch.maximum(thing, stroke))
+    assert said(answer) == "1 of 2 parts snapped to an object (1 by its colours); 1 matched none and stayed as painted."
+
+
 def test_the_list_holds_the_built_in_files_and_folders(folder, tmp_path_factory):
     away = tmp_path_factory.mktemp("away") / "hub"
     tiny = tiny_detector()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from inpainting_core.exemplar import complete
 from inpainting_core.latents import UNDER_HOLE, masked_picture, unet_input
 from inpainting_core.membrane import spread
 
@@ -33,6 +34,17 @@ def test_or_its_surroundings_go_on_in_it():
     assert torch.equal(masked_picture(image, hole, "continued")[inside], spread(image, 1 - hole)[inside])
     ramp = torch.linspace(0.1, 0.9, 56).expand(1, 3, 40, 56)
     assert (masked_picture(ramp, hole, "continued") - ramp).abs().max() < 0.1
+
+
+def test_or_they_are_copied_for_each_picture_as_if_it_were_alone():
+    image, hole = picture_and_hole()
+    holes = torch.cat([hole, hole.flip(-1)])
+    both = masked_picture(image, holes, "copied")
+    for picture, own, made in zip(image.split(1), holes.split(1), both.split(1), strict=True):
+        assert torch.equal(made, masked_picture(picture, own, "copied"))
+        assert torch.equal(made, complete(picture, own, torch.Generator().manual_seed(0)))
+    stripes = torch.tensor([0.2, 0.2, 0.7, 0.9]).tile(14).expand(1, 3, 40, 56)
+    assert (masked_picture(stripes, hole, "copied") - stripes).abs().max() < 1e-3
 
 
 def test_the_nine_channels():

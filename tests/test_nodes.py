@@ -19,7 +19,7 @@ PROMISED = {
     "EraseOnceYOEO": "Erase (YOEO)",
     "EraseOnceEraDiff": "Erase (EraDiff)",
     "EraseOnceSRA": "Self-Rectifying Attention",
-    "EraseOnceSigmas": "Erase Sigmas",
+    "EraseOnceSigmas": "Sigmas for Erasing",
     "EraseOnceCrop": "Crop Around Mask",
     "EraseOnceStitch": "Stitch Back",
     "EraseOnceLoadDetector": "Load Sundry Detector",

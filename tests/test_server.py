@@ -271,8 +271,8 @@ def test_a_widget_out_of_range_is_refused_before_anything_runs(server: Server, p
 
 
 def clip(frames: int) -> bytes:
-    """An MP4 of a camera that stands still: a photograph with a logo at its top left, and a dot that walks below."""
-    photo = Image.open(ROOT / "assets" / "pictures" / "wren.jpg").crop((0, 0, 448, 320))
+    """An MP4 of a camera that stands still: a detailed coast, a logo at its top left, and a dot that walks below."""
+    photo = Image.open(ROOT / "assets" / "pictures" / "satellite.jpg").crop((0, 0, 448, 320))
     ImageDraw.Draw(photo).rectangle((40, 40, 110, 70), fill=(250, 240, 40))
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -290,7 +290,7 @@ def clip(frames: int) -> bytes:
     ("method", "model"), [("YOEO", "nano (built in)"), ("EraDiff", "nano EraDiff (built in)")], ids=["YOEO", "EraDiff"]
 )
 def test_a_logo_goes_from_a_video_without_a_flicker(server: Server, method: str, model: str):
-    """Frame after frame gets the same fill, for each draws the noise that it would draw alone."""
+    """Frame after frame gets the same fill: each draws the same noise, and is copied from the same places."""
     logo, png = Image.new("L", (448, 320)), io.BytesIO()
     ImageDraw.Draw(logo).rectangle((36, 36, 114, 74), fill=255)
     logo.convert("RGB").save(png, "PNG")

@@ -86,5 +86,6 @@ def test_nothing_around_adds_nothing():
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_a_model_that_draws_its_own_gets_grain_alone(texture):
     view, fill, noise = 0.5 + 0.05 * stripes(0), torch.full((1, 3, SIDE, SIDE), 0.5), normal(1)
-    expected = {"own": match_grain, "borrowed": borrow_texture}[texture](fill, view, HOLE, noise)
+    as_it_is = {"copied": lambda fill, *others: fill}  # which has its texture from elsewhere (``copying``)
+    expected = {"own": match_grain, "borrowed": borrow_texture, **as_it_is}[texture](fill, view, HOLE, noise)
     assert torch.equal(match_texture(fill.half(), view, HOLE, noise, texture), expected)

@@ -13,14 +13,14 @@ MUTED, BYPASSED = 2, 4
 def to_prompt(graph: dict, object_info: dict) -> dict:
     """The API prompt of a saved graph: ``{node id: {class_type, inputs, _meta}}``.
 
-    Raises ValueError for a muted or bypassed node, for a type the server does not know, and for widget values that do
-    not fit their node.
+    A muted node is left out.  Raises ValueError for a bypassed node, for one that a muted node feeds, for a type the
+    server does not know, and for widget values that do not fit their node.
     """
     nodes = {node["id"]: node for node in graph["nodes"]}
     origins = {link[0]: (link[1], link[2]) for link in graph["links"]}
     prompt = {}
     for node in nodes.values():
-        if node["type"] in NOTES | {REROUTE}:
+        if node["type"] in NOTES | {REROUTE} or node.get("mode") == MUTED:
             continue
         check(node, object_info)
         inputs = widget_values(node, object_info[node["type"]])
@@ -35,15 +35,17 @@ def to_prompt(graph: dict, object_info: dict) -> dict:
 
 def check(node: dict, object_info: dict) -> None:
     """Raises ValueError for a node that cannot be run as it stands."""
-    if node.get("mode", 0) in (MUTED, BYPASSED):
-        raise ValueError(f"every node must be active, got {node['type']} (node {node['id']}) muted or bypassed.")
+    if node.get("mode") == BYPASSED:
+        raise ValueError(f"every node must be active or muted, got {node['type']} (node {node['id']}) bypassed.")
     if node["type"] not in object_info:
         raise ValueError(f"every node type must be known to the server, got {node['type']} (node {node['id']}).")
 
 
 def trace(link: int, origins: dict, nodes: dict) -> tuple[int, int]:
-    """The node and output that feed a link, reroutes passed through."""
+    """The node and output that feed a link, reroutes passed through.  Raises ValueError for a muted node."""
     origin, index = origins[link]
+    if nodes[origin].get("mode") == MUTED:
+        raise ValueError(f"no active node must be fed by a muted one, got {nodes[origin]['type']} (node {origin}).")
     if nodes[origin]["type"] == REROUTE:
         return trace(nodes[origin]["inputs"][0]["link"], origins, nodes)
     return origin, index

@@ -28,6 +28,7 @@ SHOWN = {  # the part of the photograph that is shown: left, top, right, bottom
     "erase_yoeo": (226, 0, 406, 360),
     "erase_eradiff": (275, 0, 491, 432),
     "erase_check_retry": (227, 5, 437, 425),
+    "generate_erase_check_upscale": (227, 5, 437, 425),
     "many_objects": (170, 15, 376, 427),
     "crop_stitch_second_pass": (226, 0, 442, 432),
     "sra_stock_sampler": (295, 60, 475, 420),

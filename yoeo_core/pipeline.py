@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
+from inpainting_core.copying import FINER, copying
 from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
@@ -43,6 +44,8 @@ def erase(
         return fill_hole(engine, view, hole, sigmas, choice.generators)
 
     resolution = resolution or engine.resolution
+    if engine.texture == "copied":
+        fill, resolution = copying(fill, choice.generators, len(image)), FINER * resolution
     return erase_holes(image, mask, fill, resolution=resolution, grow_px=grow_px, context=context, choice=choice)
 
 

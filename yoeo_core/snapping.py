@@ -2,7 +2,10 @@
 
 A brush stroke lies inside its entity and covers little of it; a box holds its entity and much else besides.  So the
 entity that a painted part means is the one for which two shares together are greatest: of the part in the entity,
-and of the entity in the part.  At least one of them must be a half, or nothing is meant and the part stays.
+and of the entity in the part.  At least one of them must be a half, or nothing is meant.  And what a part that is
+mostly something else holds must span it: a box around a man does not mean his tie.
+
+Where no entity is meant, what a box or a closed line holds is cut out by its colours.  Any other part stays.
 """
 
 from dataclasses import dataclass
@@ -13,42 +16,89 @@ from torch import Tensor
 
 from inpainting_core.masks import components
 from inpainting_core.shapes import Bool, Float
+from yoeo_core.cut_out import cut_out
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares
+REACH = 0.5  # of the box that just holds a part: over so much of it what it holds must reach
+FILL = 0.25  # of a part: so much of it an entity within must fill, or the colours are asked
+BOX = 0.9  # of the box that just holds a part: so much a painted one fills
 
 
 @dataclass(frozen=True, eq=False)
 class Snapped:
-    """A mask, 1 where to erase, and for each painted part from top to bottom its entity's score, None if it stayed."""
+    """A mask, 1 where to erase, and what became of each painted part, from top to bottom.
+
+    ``scores`` has its entity's score, None where it means none; ``cut`` is true where it was cut out by its colours.
+    """
 
     mask: Float[Tensor, "1 1 h w"]
     scores: tuple[float | None, ...]
+    cut: tuple[bool, ...]
 
 
-def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities) -> Snapped:
-    """Each connected part of a rough mask (1 where painted) as the whole mask of the entity it means, and no more.
+def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Tensor, "1 3 h w"]) -> Snapped:
+    """Each connected part of a rough mask (1 where painted) as the whole mask of the thing it means, and no more.
 
-    ``entities`` are the same picture's, at the same size.  A part that means none stays as it was painted.
+    ``picture`` is RGB in [0, 1], ``entities`` are its own, at the same size.  A part that means none stays as it was
+    painted.
     """
     labels = components(rough)
     parts = [labels == number for number in range(1, int(labels.max()) + 1)]
     meant = [_meant(part, entities) for part in parts]
-    masks = [part if i is None else entities.masks[i].cpu() for part, i in zip(parts, meant, strict=True)]
+    cuts = [_cut(part, picture) if i is None else None for part, i in zip(parts, meant, strict=True)]
+    masks = [part if cut is None else cut for part, cut in zip(parts, cuts, strict=True)]
+    masks = [mask if i is None else entities.masks[i].cpu() for mask, i in zip(masks, meant, strict=True)]
     union = torch.stack(masks).any(0) if masks else torch.zeros_like(labels, dtype=torch.bool)
     scores = tuple(None if i is None else entities.scores[i].item() for i in meant)
-    return Snapped(union[None, None].to(rough), scores)
+    return Snapped(union[None, None].to(rough), scores, tuple(cut is not None for cut in cuts))
 
 
 def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
     """The place of the entity that a painted part means; the surer one where two are meant as much."""
     if not len(entities):
         return None
-    filled = torch.from_numpy(ndimage.binary_fill_holes(part.numpy()))  # a line around an entity means what it holds
+    filled = held(part)
     masks = entities.masks.cpu().flatten(1)
     both = (masks & filled.flatten()).sum(1)
     of_part, of_entity = both / filled.sum(), both / masks.sum(1)
     meant = torch.maximum(of_part, of_entity) >= MEANT
     if not meant.any():
         return None
-    return int((of_part + of_entity).masked_fill(~meant, -1).argmax())
+    best = int((of_part + of_entity).masked_fill(~meant, -1).argmax())
+    spans = of_part[best] >= FILL and spanned(entities.masks[best].cpu() & filled, filled)
+    return best if of_part[best] >= MEANT or spans else None
+
+
+def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "h w"] | None:
+    """What a box or a closed line holds, by its colours; None of another part, and where that does not span it."""
+    filled = held(part)
+    if not (is_box(part) or filled.sum() >= 2 * part.sum()):
+        return None
+    thing = cut_out(picture, filled)
+    return thing if spanned(thing, filled) and not torch.equal(thing, filled) else None
+
+
+def held(part: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """The part and what it surrounds: a line around a thing means what it holds."""
+    return torch.from_numpy(ndimage.binary_fill_holes(part.numpy()))
+
+
+def is_box(part: Bool[Tensor, "h w"]) -> bool:
+    """Whether a part fills the box that just holds it, its corners too, which a round brush does not reach."""
+    (top, left), (bottom, right) = part.nonzero().aminmax(dim=0)
+    corners = part[top, left] & part[top, right] & part[bottom, left] & part[bottom, right]
+    return bool(corners) and bool(part.sum() >= BOX * reach(part))
+
+
+def spanned(thing: Bool[Tensor, "h w"], part: Bool[Tensor, "h w"]) -> bool:
+    """Whether a thing reaches over half of a part, thin or round as it may be."""
+    return reach(thing) >= REACH * reach(part)
+
+
+def reach(mask: Bool[Tensor, "h w"]) -> int:
+    """The area in pixels of the box that just holds a mask; 0 for an empty one."""
+    if not mask.any():
+        return 0
+    low, high = mask.nonzero().aminmax(dim=0)
+    return int((high - low + 1).prod())

@@ -32,11 +32,12 @@ ADD = """([type, left]) => {
     node.pos = [left / scale - offset[0], 250 / scale - offset[1]]
     return app.graph.add(node).id
 }"""
-TAKE_OWN = """() => {
+TAKE_OWN = """async () => {
     const example = app.graph._nodes.find(node => node.type === 'EraseOnceExamplePicture')
     const load = LiteGraph.createNode('LoadImage')
     load.pos = [example.pos[0] - 420, example.pos[1]]
     app.graph.add(load)
+    for (const _ of [1, 2]) await new Promise(requestAnimationFrame)  // its place counts once it is drawn
     for (const [slot, output] of example.outputs.entries())
         for (const link of [...(output.links ?? [])].map(id => app.graph.links[id]))
             load.connect(slot, app.graph.getNodeById(link.target_id), link.target_slot)
@@ -122,6 +123,7 @@ class GraphPage:
     def fit_view(self) -> None:
         """Brings the whole graph into view, and waits until it stands still there."""
         self.button("Fit View").click()
+        self.page.evaluate("window.stillFor = 0")
         self.page.wait_for_function(STILL)
 
     @property

@@ -20,20 +20,19 @@ from mask_editor import paint
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from workflows.client import with_mask
 from workflows.comfyui import Server, lay_out, serving
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PICTURES = ROOT / "assets" / "pictures"
 HELP = ROOT / "web" / "docs" / "pictures"
 NODE_PX, NODE_BYTES, GRAPH_BYTES = 700, 60_000, 150_000
-SHOWN_IN = {  # which graph shows which nodes best, and with which photograph
-    "erase_yoeo": ("wren", ["EraseOnceLoadModel", "EraseOnceYOEO"]),
-    "erase_eradiff": ("wren", ["EraseOnceEraDiff"]),
-    "erase_check_retry": ("rocket", ["EraseOnceLoadDetector", "EraseOnceSundryCheck"]),
-    "many_objects": ("rocket", ["EraseOnceSnapMask"]),
-    "crop_stitch_second_pass": ("wren", ["EraseOnceCrop", "EraseOnceStitch"]),
-    "sra_stock_sampler": ("wren", ["EraseOnceSRA"]),
+SHOWN_IN = {  # which graph shows which nodes best
+    "erase_yoeo": ["EraseOnceExamplePicture", "EraseOnceLoadModel", "EraseOnceYOEO"],
+    "erase_eradiff": ["EraseOnceEraDiff"],
+    "erase_check_retry": ["EraseOnceLoadDetector", "EraseOnceSundryCheck"],
+    "many_objects": ["EraseOnceSnapMask"],
+    "crop_stitch_second_pass": ["EraseOnceCrop", "EraseOnceStitch"],
+    "sra_stock_sampler": ["EraseOnceSRA"],
 }
 # a brush stroke over the bird, in pixels of the photograph
 WREN = [(360, 103), (330, 108), (300, 112), (318, 120), (296, 134), (316, 142), (290, 152), (318, 158), (284, 168)]
@@ -67,7 +66,7 @@ def main(comfyui: Path) -> None:
                 with opened(browser, server, renderer) as page:
                     take_graph(page, name)
             with opened(browser, server, CANVAS) as page:
-                take_nodes(page, Path(base))
+                take_nodes(page)
         browser.close()
 
 
@@ -81,32 +80,29 @@ def opened(browser: Browser, server: Server, renderer: str) -> Iterator[GraphPag
 
 
 def take_graph(page: GraphPage, name: str) -> None:
-    """The whole graph of Erase (YOEO) after a run with a painted mask; on the canvas the mask editor as well."""
+    """The whole graph of Erase (YOEO) after its first run; on the canvas the mask editor as well."""
     page.page.set_viewport_size({**WINDOW, "height": 1080})
     page.open_template("erase_yoeo")
-    load = page.node("LoadImage")
-    load.upload(PICTURES / "wren.jpg")
-    load.open_mask_editor()
-    paint(page.page, 768, WREN)
-    if page.renderer == CANVAS:
-        keep(page.screenshot("mask_editor"), PICTURES / "mask_editor.jpg", width=1000)
-    load.save_mask()
     run_and_show(page)
     page.page.evaluate("() => app.canvas.deselectAll()")  # or only the selected node would be brought into view
     page.fit_view()
     keep(page.screenshot(name), PICTURES / f"{name}.jpg", width=1200)
+    if page.renderer == CANVAS:
+        take_mask_editor(page)
 
 
-def take_nodes(page: GraphPage, folder: Path) -> None:
+def take_mask_editor(page: GraphPage) -> None:
+    """The mask editor with a stroke painted over the bird."""
+    page.take_own_picture(PICTURES / "wren.jpg").open_mask_editor()
+    paint(page.page, 768, WREN)
+    keep(page.screenshot("mask_editor"), PICTURES / "mask_editor.jpg", width=1000)
+
+
+def take_nodes(page: GraphPage) -> None:
     """Every node, in the middle of its neighbours, after a run."""
-    (folder / "models" / "checkpoints" / "512-inpainting-ema.safetensors").touch()  # enough for its graph to open
-    for graph, (photo, names) in SHOWN_IN.items():
-        masked = folder / f"{photo}.png"
-        masked.write_bytes(with_mask(PICTURES / f"{photo}.jpg", PICTURES / f"{photo}_mask.png"))
+    for graph, names in SHOWN_IN.items():
         page.open_template(graph)
-        page.node("LoadImage").upload(masked)
-        if graph != "sra_stock_sampler":  # its checkpoint does not come with the pack
-            run_and_show(page)
+        run_and_show(page)
         for name in names:
             take_node(page, name)
     page.new_graph()

@@ -30,6 +30,7 @@ def test_search_finds_every_node_of_ours_by_erase(graph_page: GraphPage):
     found = graph_page.search("erase")
     assert len(ours) == 11
     assert set(ours) <= set(found)
+    assert found.index("Sigmas for Erasing") > max(found.index("Erase (YOEO)"), found.index("Erase (EraDiff)"))
 
 
 def test_search_finds_an_eraser_first_by_what_others_call_it(graph_page: GraphPage):
@@ -49,16 +50,37 @@ def test_search_finds_the_erasers_in_the_category_of_inpainting(graph_page: Grap
     assert {"Erase (YOEO)", "Erase (EraDiff)"} <= set(found)
 
 
+REFUSES = {
+    "erase_eradiff": "EraseOnceEraDiff",
+    "erase_check_retry": "EraseOnceSundryCheck",
+    "many_objects": "EraseOnceSnapMask",
+}
+
+
 def test_an_error_shows_on_its_node(graph_page: GraphPage):
     graph_page.open_template("erase_yoeo")
     load, erase = graph_page.node("EraseOnceLoadModel"), graph_page.node("EraseOnceYOEO")
     erase.switch_on("until_clean")
     assert graph_page.run()["status"]["status_str"] == "error"
-    graph_page.page.get_by_text("until_clean needs a detector that says when it is clean, got none").wait_for()
-    graph_page.screenshot("error_dialog")
+    shows_error(graph_page, "until_clean needs a detector that says when it is clean, got none")
+    assert erase.has_error() and not load.has_error()
+
+
+@pytest.mark.parametrize("name", REFUSES)
+def test_a_mask_of_another_shape_is_refused_on_its_node(graph_page: GraphPage, name: str):
+    graph_page.open_template(name)
+    refuses, square = graph_page.node(REFUSES[name]), graph_page.add("SolidMask")
+    graph_page.connect(square, 0, refuses, "mask")
+    assert graph_page.run()["status"]["status_str"] == "error"
+    shows_error(graph_page, "mask must have the picture's size or aspect ratio")
+    assert refuses.has_error()
+
+
+def shows_error(graph_page: GraphPage, words: str) -> None:
+    """Waits for the page to say what went wrong, and closes what says it."""
+    graph_page.page.get_by_text(words).first.wait_for()
     graph_page.page.keyboard.press("Escape")
     graph_page.dialog.wait_for(state="hidden")
-    assert erase.has_error() and not load.has_error()
 
 
 def test_help_opens_for_every_node(graph_page: GraphPage):

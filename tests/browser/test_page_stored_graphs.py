@@ -40,11 +40,16 @@ def test_a_saved_picture_dropped_on_an_empty_canvas_brings_its_graph_back(graph_
 
 
 def kept(graph_page: GraphPage) -> dict[int, tuple[str, dict]]:
-    """What a graph must keep of every node: its type and widget values, but not the page's own picture widget."""
+    """What a graph must keep of every node: its type and widget values, but not what the page shows after a run."""
     return {
-        id: (node["type"], {name: value for name, value in node["widgets"].items() if not name.startswith("$$")})
+        id: (node["type"], {name: value for name, value in node["widgets"].items() if not shown_after_a_run(name)})
         for id, node in graph_page.nodes().items()
     }
+
+
+def shown_after_a_run(widget: str) -> bool:
+    """Whether a widget is the page's own: a picture, or the text of Preview as Text."""
+    return widget.startswith("$$") or widget == "preview"
 
 
 def test_graphs_of_earlier_versions_open_with_their_values(files_named_in_graphs: None, graph_page: GraphPage):

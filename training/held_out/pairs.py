@@ -1,5 +1,8 @@
 """How EraDiff's path does on pasted objects it has never seen: is the truth found, and is the object gone?"""
 
+from collections.abc import Sequence
+from itertools import product
+
 import torch
 from torch import Tensor
 
@@ -11,6 +14,8 @@ from inpainting_core.shapes import Float
 from training.data.encoding import Encoded
 from training.held_out.few_steps import hole_psnr
 from training.held_out.parts import in_parts
+
+LOOKS = ("rectified", "off")  # modes of SRA: as the erasers have it, and as the paper trains
 
 
 def erase_pairs(
@@ -37,14 +42,18 @@ def object_left(fill: Tensor, original: Tensor, with_object: Tensor) -> Float[Te
 
 
 def look_along_path(
-    engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded
+    engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded, looks: Sequence[str] = LOOKS
 ) -> tuple[list[Tensor], dict[str, float]]:
-    """A sheet's rows (object, hole, from strength 0.6, from 1.0, truth) and the held-out numbers, 12 steps with SRA."""
+    """A sheet's rows (object, hole, each look from strength 0.6 and 1.0, truth) and the held-out numbers, 12 steps.
+
+    ``looks`` are modes of SRA; a number carries that of its own unless it is ``rectified``.
+    """
     original, with_object, mask = (pictures[key] for key in ("original", "with_object", "mask"))
     rows, numbers = [with_object, masked_picture(original, mask)], {}
-    for strength in (0.6, 1.0):
-        fill = erase_pairs(engine, encoded, 12, strength, "rectified", seed=0)
+    for attention, strength in product(looks, (0.6, 1.0)):
+        fill = erase_pairs(engine, encoded, 12, strength, attention, seed=0)
         rows.append(original * (1 - mask) + fill * mask)
-        numbers[f"hole_psnr_{strength}"] = hole_psnr(fill, original, mask).mean().item()
-        numbers[f"object_left_{strength}"] = object_left(fill, original, with_object).mean().item()
+        of = str(strength) if attention == LOOKS[0] else f"{strength}_{attention}"
+        numbers[f"hole_psnr_{of}"] = hole_psnr(fill, original, mask).mean().item()
+        numbers[f"object_left_{of}"] = object_left(fill, original, with_object).mean().item()
     return [*rows, original], numbers

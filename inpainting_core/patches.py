@@ -1,0 +1,124 @@
+"""The patches of a picture, and for each that is to be filled the known one that is most like it.
+
+A patch is compared by a short code of it, its projection on the picture's own principal components (as Kumar, Zhang &
+Nayar 2008, What is a good nearest neighbors algorithm for finding similar patches in images?).  All against all is one
+product of matrices; where that is too much, a field of neighbours that is about right is improved by PatchMatch's two
+means, what the neighbours found and random places (Barnes et al. 2009), for all patches at once.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpainting_core.shapes import Bool, Float, Int
+
+SIDE = 5  # pixels: smaller ones do not see a structure, and of larger ones few lie wholly outside the hole
+CODE = 24  # numbers
+LEARNED_FROM = 2000  # patches
+STEPS = (1, 2, 4)  # patches between a target and the neighbours that it asks
+TRIES = 4  # random places a target looks at, each three times as near as the one before
+AT_ONCE = 1024  # targets that are compared with everything at once, for the memory's sake
+
+
+class Grid:
+    """All patches within a picture, numbered row by row by their top left pixels.
+
+    ``known`` says which hold no pixel of the hole: they are the ``sources`` that may be copied, the others the
+    ``targets``.  A field gives the number of a source for each target.
+    """
+
+    known: Bool[Tensor, "n"]
+    sources: Int[Tensor, "s"]
+    targets: Int[Tensor, "t"]
+
+    def __init__(self, hole: Float[Tensor, "1 1 h w"]):
+        touched = F.max_pool2d(hole, SIDE, stride=1)[0, 0] > 0
+        self.rows, self.columns = touched.shape
+        self.known = ~touched.flatten()
+        self.sources, self.targets = self.known.nonzero()[:, 0], touched.flatten().nonzero()[:, 0]
+        self.place = torch.full_like(self.known, -1, dtype=torch.long)  # of a patch among the targets, -1: a source
+        self.place[self.targets] = torch.arange(len(self.targets), device=hole.device)
+
+    def number(self, y: Int[Tensor, "..."], x: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The patch whose top left pixel is there; -1 where none lies within the picture."""
+        inside = (y >= 0) & (y < self.rows) & (x >= 0) & (x < self.columns)
+        return torch.where(inside, y * self.columns + x, -1)
+
+    def moved(self, patches: Int[Tensor, "t"], y: int | Tensor, x: int | Tensor) -> Int[Tensor, "t"]:
+        """The patches so many pixels further down and to the right; -1 where they leave the picture."""
+        return self.number(patches // self.columns + y, patches % self.columns + x)
+
+
+def basis_of(picture: Float[Tensor, "1 c h w"], grid: Grid) -> Float[Tensor, "d c side side"]:
+    """The first principal components of the known patches, the kernels that make codes."""
+    some = grid.sources[:: -(-len(grid.sources) // LEARNED_FROM)]
+    offset = torch.arange(SIDE, device=picture.device)
+    y, x = (start[:, None] + offset for start in (some // grid.columns, some % grid.columns))
+    patches = picture[0][:, y[:, :, None], x[:, None, :]].transpose(0, 1).flatten(1)
+    centred = patches - patches.mean(0)
+    components = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -CODE:]
+    return components.T.unflatten(1, (picture.shape[1], SIDE, SIDE)).contiguous()
+
+
+def codes_of(picture: Float[Tensor, "1 c h w"], basis: Float[Tensor, "d c side side"]) -> Float[Tensor, "n d"]:
+    """The codes of all patches; how far two lie apart is about the distance of their patches, and never more."""
+    return F.conv2d(picture, basis)[0].flatten(1).T.contiguous()
+
+
+def codes_wanted(
+    picture: Float[Tensor, "1 c h w"], basis: Float[Tensor, "d c side side"], grid: Grid
+) -> Float[Tensor, "t d"]:
+    """The codes of the targets alone, computed in no more of the picture than they lie in."""
+    y, x = grid.targets // grid.columns, grid.targets % grid.columns
+    (top, bottom), (left, right) = ([int(end) for end in place.aminmax()] for place in (y, x))
+    codes = codes_of(picture[..., top : bottom + SIDE, left : right + SIDE], basis)
+    return codes[(y - top) * (right - left + 1) + x - left]
+
+
+def nearest(
+    wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], grid: Grid
+) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:
+    """For each target's code the source of the nearest of all, and its squared distance."""
+    known = codes[grid.sources]
+    lengths = known.square().sum(1)
+    found = [torch.addmm(lengths, part, known.T, alpha=-2).min(1) for part in wanted.split(AT_ONCE)]
+    field = grid.sources[torch.cat([part.indices for part in found])]
+    return field, distances(wanted, codes, field)
+
+
+def improved(
+    field: Int[Tensor, "t"],
+    wanted: Float[Tensor, "t d"],
+    codes: Float[Tensor, "n d"],
+    grid: Grid,
+    generator: torch.Generator,
+) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:
+    """The field after each target has looked at what lies beside its neighbours' finds, and around its own."""
+    found = field, distances(wanted, codes, field)
+    for step in STEPS:
+        for y, x in ((0, step), (step, 0), (0, -step), (-step, 0)):
+            beside = grid.moved(grid.targets, y, x)
+            place = torch.where(beside < 0, -1, grid.place[beside])
+            proposed = torch.where(place < 0, -1, grid.moved(found[0][place], -y, -x))
+            found = _better(*found, proposed, wanted, codes, grid)
+    reach = max(grid.rows, grid.columns) // 2
+    for _ in range(TRIES):
+        y, x = torch.randint(-reach, reach + 1, (2, len(field)), generator=generator).to(field.device)
+        found = _better(*found, grid.moved(found[0], y, x), wanted, codes, grid)
+        reach = max(1, reach // 3)
+    return found
+
+
+def _better(
+    field: Tensor, distance: Tensor, proposed: Tensor, wanted: Tensor, codes: Tensor, grid: Grid
+) -> tuple[Tensor, Tensor]:
+    """For each target the nearer of two sources; what is proposed may be -1 or a patch with some hole in it."""
+    proposed = torch.where((proposed >= 0) & grid.known[proposed], proposed, field)
+    there = distances(wanted, codes, proposed)
+    nearer = there < distance
+    return torch.where(nearer, proposed, field), torch.where(nearer, there, distance)
+
+
+def distances(wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], field: Int[Tensor, "t"]) -> Float[Tensor, "t"]:
+    """The squared distance of each target's code from that of its source."""
+    return (codes[field] - wanted).square().sum(1)
