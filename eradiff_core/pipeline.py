@@ -63,18 +63,19 @@ def raw(
     grow_px: float = 0,
     resolution: int | None = None,
 ) -> Erased:
-    """The network's own picture of ``[1, 3 or 4, h, w]``, as papers score it: decoded, nothing laid over it.
+    """The network's own pictures of ``[b, 3 or 4, h, w]``, as papers score them: decoded, nothing laid over them.
 
     ``resolution`` squeezes the picture to a square, the usual protocol; without one it keeps its size (``fill_whole``).
     Raises ValueError for input that does not fit.
     """
     check_mode(attention)
-    sigmas, generators = path(steps, strength), Choice(seed=seed).generators
+    sigmas, choice, shape = path(steps, strength), Choice(seed=seed), (resolution, resolution) if resolution else None
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        return draw_fill(engine, view, hole, sigmas, attention, generators)
+        choice.begin()  # each picture is drawn as it is alone
+        return draw_fill(engine, view, hole, sigmas, attention, choice.generators)
 
-    return fill_whole(image, mask, fill, grow_px=grow_px, resolution=resolution)
+    return fill_whole(image, mask, fill, grow_px=grow_px, shape=shape)
 
 
 def draw_fill(

@@ -47,6 +47,9 @@ def flags(folder: Path, *more: str) -> list[str]:
         (["--squeeze"], "--squeeze needs --raw: give both or none."),
         (["--raw", "--context", "0", "--candidates", "2"], "leave out --context, --candidates."),
         (["--raw", "--resolution", "128"], "give --squeeze to work at --resolution."),
+        (["--official"], "--official needs --raw: give both or none."),
+        ([*ERADIFF, "--raw", "--official"], "--official is yoeo's: leave it out with --method eradiff."),
+        (["--raw", "--official", "--grow", "0", "--squeeze"], "with the mask as it is: leave out --grow, --squeeze."),
         (["--device", "cuda:99"], "--device cuda:99 cannot be used here: "),
         (["--device", "toaster"], "--device toaster cannot be used here: "),
         (["--model", "gone.safetensors"], "--model: there is no file or folder gone.safetensors."),
@@ -91,6 +94,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
     assert judged == expected
     assert asked("--detector", "nano", "--until-clean", "--tries", "9")["tries"] == 9
     assert asked("--raw", "--grow", "2") == {"seed": 0, "grow_px": 2, "resolution": None}
+    assert asked("--raw", "--official", "--steps", "1") == {"seed": 0, "steps": 1}
     assert asked("--raw", "--squeeze") == {"seed": 0, "resolution": 192}
     assert asked("--raw", "--squeeze", "--resolution", "128") == {"seed": 0, "resolution": 128}
 
@@ -98,6 +102,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
 def test_settings_tell_apart_what_gives_another_picture(folder: Path):
     plain = settings_of(parse_args(flags(folder)))
     others = [["--grow", "0"], ["--seed", "1"], ["--raw"], ["--method", "eradiff"], ["--detector", "nano"]]
+    others.append(["--raw", "--official"])
     assert len({plain, *(settings_of(parse_args(flags(folder, *more))) for more in others)}) == 1 + len(others)
     assert plain == settings_of(parse_args(flags(folder, "--again", "--device", "cuda")))
 

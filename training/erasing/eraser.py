@@ -37,6 +37,8 @@ def load_eraser(args: argparse.Namespace) -> Eraser:
     engine = load_engine(weights_of(args)["model"], args.base, args.device, getattr(torch, args.dtype))
     pipeline, judge, steps = PIPELINES[args.method], load_judge(args), len(path_of(args)) - 1
     asked = given(args, "steps", "seed", "strength", "attention", grow="grow_px")
+    if args.official:
+        return Eraser(partial(yoeo.official, engine, **asked), steps, judged=False)
     if args.raw:
         resolution = (args.resolution or engine.resolution) if args.squeeze else None
         return Eraser(partial(pipeline.raw, engine, resolution=resolution, **asked), steps, judged=False)

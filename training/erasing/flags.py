@@ -18,7 +18,7 @@ TRIES = 4
 # What shapes a result: another value of one of these does a picture again.
 SHAPING = (
     *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention", "dtype"),
-    *("candidates", "detector", "until_clean", "tries", "raw", "squeeze"),
+    *("candidates", "detector", "until_clean", "tries", "raw", "squeeze", "official"),
 )
 RANGES = {  # from, and below what
     "seed": (0, 2**64),
@@ -28,6 +28,7 @@ RANGES = {  # from, and below what
     "candidates": (1, MOST_CANDIDATES + 1),
     "tries": (1, math.inf),
 }
+OTHER_SIZES = ("grow", "resolution", "squeeze")
 NEEDS_CROPS = ("context", "candidates", "detector", "until_clean", "tries")
 
 
@@ -110,6 +111,12 @@ def add_raw(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--squeeze", action="store_true", help="with --raw: the picture squeezed to a square of --resolution and back"
     )
+    group.add_argument(
+        "--official",
+        action="store_true",
+        help="with --raw, yoeo: as its authors do, the picture squeezed to the nearest of their shapes of about "
+        "512 x 512 and back, the mask by its nearest pixels and not grown",
+    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -133,15 +140,18 @@ def check(args: argparse.Namespace) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     given = {name for name in vars(args) if is_given(args, name)}
-    for name in ("strength", "attention"):
-        if name in given and args.method != "eradiff":
-            raise ValueError(f"--{name} is eradiff's: leave it out with --method {args.method}.")
-    for name, other in (("squeeze", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
+    for name, method in (("strength", "eradiff"), ("attention", "eradiff"), ("official", "yoeo")):
+        if name in given and args.method != method:
+            raise ValueError(f"--{name} is {method}'s: leave it out with --method {args.method}.")
+    for name, other in (("squeeze", "raw"), ("official", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
         if name in given and other not in given:
             raise ValueError(f"--{name} needs --{other}: give both or none.".replace("_", "-"))
     if "raw" in given and given & set(NEEDS_CROPS):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in NEEDS_CROPS if name in given)
         raise ValueError(f"--raw takes the network's one answer for the whole picture: leave out {names}.")
+    if "official" in given and given & set(OTHER_SIZES):
+        names = ", ".join(f"--{name}" for name in OTHER_SIZES if name in given)
+        raise ValueError(f"--official works at the authors' sizes with the mask as it is: leave out {names}.")
     if {"raw", "resolution"} <= given and "squeeze" not in given:
         raise ValueError("--raw works at the picture's own size: give --squeeze to work at --resolution.")
 
