@@ -29,6 +29,7 @@ def flags(folder: Path, *more: str) -> list[str]:
     [
         (["--strength", "0.5"], "--strength is eradiff's: leave it out with --method yoeo."),
         (["--attention", "off"], "--attention is eradiff's: leave it out with --method yoeo."),
+        (["--start", "mixed"], "--start is eradiff's: leave it out with --method yoeo."),
         (["--steps", "5"], "steps must lie in 1..4, got 5."),
         (["--steps", "0"], "steps must lie in 1..4, got 0."),
         ([*ERADIFF, "--steps", "1001"], "steps must lie in 1..1000, got 1001."),
@@ -87,6 +88,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
         **{"seed": 0, "judge": None, "tries": 1},
         **{"strength": 0.5, "attention": "off", "steps": 3},
     }
+    assert asked(*ERADIFF, "--raw", "--start", "mixed") == {"seed": 0, "start": "mixed", "resolution": None}
     crops = ["--grow", "0", "--context", "0.2", "--resolution", "64", "--candidates", "3"]
     judged = asked(*crops, "--seed", "7", "--detector", "nano", "--until-clean")
     assert callable(judged.pop("judge"))

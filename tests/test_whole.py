@@ -14,6 +14,7 @@ from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.engine import DiffusersEngine, Inputs, load_engine
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid, to_nearest
+from inpainting_core.schedule import Schedule
 from inpainting_core.whole import fill_whole, whole_picture
 from yoeo_core import pipeline as yoeo
 from yoeo_core.consistency import lcm
@@ -33,11 +34,23 @@ def case() -> tuple[torch.Tensor, torch.Tensor]:
     return image, mask
 
 
-def literal(method: str, engine: DiffusersEngine, view: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
-    """Encode, sample, decode: the papers' inference, with as many draws as the engine's model asks for."""
+def literal(
+    method: str,
+    engine: DiffusersEngine,
+    view: torch.Tensor,
+    hole: torch.Tensor,
+    strength: float = 1.0,
+    share: float = 1.0,
+) -> torch.Tensor:
+    """Encode, sample, decode: the papers' inference, with as many draws as the engine's model asks for.
+
+    The rest of ``share`` of what EraDiff's hole starts from is the surroundings, continued.
+    """
     start = engine.encode(view) if method == "eradiff" else torch.zeros(1, 4, view.shape[-2] // 8, view.shape[-1] // 8)
     small = F.max_pool2d(hole, 8)
     masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    smooth = engine.encode(masked_picture(view, hole, "continued"))
+    start = torch.where(small > 0, share * start + (1 - share) * smooth, start)
     generator = torch.Generator().manual_seed(3)
     each = [generator] * engine.draws
     noise = torch.cat([torch.randn(start.shape, generator=generator) for _ in each])
@@ -45,7 +58,7 @@ def literal(method: str, engine: DiffusersEngine, view: torch.Tensor, hole: torc
         latents = engine.sample(lcm(each), yoeo_path(1), noise, Inputs(start, small, masked))
     else:
         attention = rectifier(small, "rectified")
-        latents = engine.sample(ddim, eradiff_path(2), noise, Inputs(start, small, masked, attention))
+        latents = engine.sample(ddim, eradiff_path(2, strength), noise, Inputs(start, small, masked, attention))
     return engine.decode(latents.mean(0, keepdim=True))
 
 
@@ -70,6 +83,17 @@ def test_squeezed_it_is_a_square_for_the_network_and_comes_back_at_its_size(meth
     answer = literal(method, load(method), view, hole)
     expected = F.interpolate(answer, (72, 90), mode="bicubic", antialias=True).clamp(0, 1)
     assert torch.allclose(raw(method, *case, resolution=128), expected, atol=1e-6)
+
+
+def test_a_path_may_start_mixed_with_what_is_around_the_hole(case: tuple):
+    share = float(1 - Schedule().signal[499])  # half of two steps starts at t = 499
+    view, hole = (F.interpolate(case[0], (128, 128), mode="bicubic", antialias=True).clamp(0, 1), case[1])
+    hole = F.adaptive_max_pool2d(hole, (128, 128))
+    answer = literal("eradiff", load("eradiff"), view, hole, 0.5, share)
+    expected = F.interpolate(answer, (72, 90), mode="bicubic", antialias=True).clamp(0, 1)
+    made = raw("eradiff", *case, resolution=128, strength=0.5, start="mixed")
+    assert torch.allclose(made, expected, atol=1e-6)
+    assert not torch.allclose(made, raw("eradiff", *case, resolution=128, strength=0.5), atol=1e-2)
 
 
 def test_the_authors_picture_is_squeezed_to_their_shape_and_its_mask_taken_by_its_nearest_pixels():

@@ -36,7 +36,7 @@ def load_eraser(args: argparse.Namespace) -> Eraser:
     """Load the weights.  Raises ValueError or OSError for what cannot be read or does not go together."""
     engine = load_engine(weights_of(args)["model"], args.base, args.device, getattr(torch, args.dtype))
     pipeline, judge, steps = PIPELINES[args.method], load_judge(args), len(path_of(args)) - 1
-    asked = given(args, "steps", "seed", "strength", "attention", grow="grow_px")
+    asked = given(args, "steps", "seed", "strength", "attention", "start", grow="grow_px")
     if args.official:
         return Eraser(partial(yoeo.official, engine, **asked), steps, judged=False)
     if args.raw:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from eradiff_core.attention import MODES
+from eradiff_core.pipeline import STARTS
 from eradiff_core.sampler import path as eradiff_path
 from inpainting_core.built_in import BUILT_IN, NANO_DETECTOR, NANO_OF
 from inpainting_core.choosing import MOST_CANDIDATES
@@ -17,7 +18,20 @@ from yoeo_core.consistency import path as yoeo_path
 TRIES = 4
 # What shapes a result: another value of one of these does a picture again.
 SHAPING = (
-    *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention", "dtype"),
+    *(
+        "method",
+        "model",
+        "base",
+        "steps",
+        "seed",
+        "grow",
+        "context",
+        "resolution",
+        "strength",
+        "attention",
+        "start",
+        "dtype",
+    ),
     *("candidates", "detector", "until_clean", "tries", "raw", "squeeze", "official"),
 )
 RANGES = {  # from, and below what
@@ -87,6 +101,12 @@ def add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--resolution", type=int, help="side in pixels that the model works at; left out: its own")
     group.add_argument("--strength", type=float, help="eradiff: share of the path that is walked; left out: 1")
     group.add_argument("--attention", choices=MODES, help="eradiff: what the hole looks at; left out: rectified")
+    group.add_argument(
+        "--start",
+        choices=STARTS,
+        help="eradiff: where the path starts, at the original, or mixed: with as much of it as training had at "
+        "that --strength, the rest a smooth fill; left out: original",
+    )
     group.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (%(default)s)")
     group.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
 
@@ -140,7 +160,7 @@ def check(args: argparse.Namespace) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     given = {name for name in vars(args) if is_given(args, name)}
-    for name, method in (("strength", "eradiff"), ("attention", "eradiff"), ("official", "yoeo")):
+    for name, method in (("strength", "eradiff"), ("attention", "eradiff"), ("start", "eradiff"), ("official", "yoeo")):
         if name in given and args.method != method:
             raise ValueError(f"--{name} is {method}'s: leave it out with --method {args.method}.")
     for name, other in (("squeeze", "raw"), ("official", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
