@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eradiff_core.attention import check_mode, rectifier
+from eradiff_core.attention import HARD, Softness, check_mode, rectifier
 from eradiff_core.sampler import ddim, mixed_start, path
 from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
 from inpainting_core.engine import Engine, Inputs
@@ -21,12 +21,14 @@ STARTS = ("original", "mixed")
 
 @dataclass(frozen=True)
 class Walk:
-    """How the path is walked: in how many steps, from how far up, with which attention, from the ``original`` or from
-    it ``mixed`` with a smooth fill (``mixed_start``).  Raises ValueError for what makes no sense."""
+    """How the path is walked: in how many steps, from how far up, with which attention and how soft, from the
+    ``original`` or from it ``mixed`` with a smooth fill (``mixed_start``).  Raises ValueError for what makes no sense.
+    """
 
     steps: int = 12
     strength: float = 1.0
     attention: str = "rectified"
+    softness: Softness = HARD
     start: str = "original"
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ def erase(
     steps: int = 12,
     strength: float = 1.0,
     attention: str = "rectified",
+    softness: Softness = HARD,
     start: str = "original",
     seed: int = 0,
     grow_px: float = 5,
@@ -60,13 +63,13 @@ def erase(
     """Remove what the mask covers along EraDiff's path: ``steps`` of DDIM from the noised original, with SRA.
 
     image: RGB in [0, 1], ``[b, 3, h, w]``, or with alpha, which is handed through.  mask: 1 where to erase, any of
-    ComfyUI's shapes.  ``attention`` is rectified, strict or off; ``start`` is original or mixed (``Walk``).
-    ``resolution`` is the side in pixels that the model works at, its own by default; ``grow_px`` and ``context`` as in
-    ``erase_holes``; of several ``candidates``, drawn in one batch up to so many ``tries``, the one with the least of
-    what ``judge`` finds is taken (``Choice``).  Raises ValueError for input that does not fit, before anything is
-    sampled.
+    ComfyUI's shapes.  ``attention`` is rectified, strict or off, ``softness`` what it lets through; ``start`` is
+    original or mixed (``Walk``).  ``resolution`` is the side in pixels that the model works at, its own by default;
+    ``grow_px`` and ``context`` as in ``erase_holes``; of several ``candidates``, drawn in one batch up to so many
+    ``tries``, the one with the least of what ``judge`` finds is taken (``Choice``).  Raises ValueError for input that
+    does not fit, before anything is sampled.
     """
-    walk = Walk(steps, strength, attention, start)
+    walk = Walk(steps, strength, attention, softness, start)
     choice = Choice(candidates, judge, tries, seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
@@ -85,6 +88,7 @@ def raw(
     steps: int = 12,
     strength: float = 1.0,
     attention: str = "rectified",
+    softness: Softness = HARD,
     start: str = "original",
     seed: int = 0,
     grow_px: float = 0,
@@ -95,7 +99,7 @@ def raw(
     ``resolution`` squeezes the picture to a square, the usual protocol; without one it keeps its size (``fill_whole``).
     Raises ValueError for input that does not fit.
     """
-    walk, choice = Walk(steps, strength, attention, start), Choice(seed=seed)
+    walk, choice = Walk(steps, strength, attention, softness, start), Choice(seed=seed)
     shape = (resolution, resolution) if resolution else None
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
@@ -120,6 +124,6 @@ def draw_fill(
         smooth = engine.encode(masked_picture(view, hole, "continued"))
         first = mixed_start(first, smooth, mask_latent.to(first), walk.sigmas[0])
     each = [generator for generator in generators for _ in range(engine.draws)]
-    inputs = Inputs(first, mask_latent, masked, rectifier(mask_latent, walk.attention))
+    inputs = Inputs(first, mask_latent, masked, rectifier(mask_latent, walk.attention, walk.softness))
     latents = engine.sample(ddim, walk.sigmas, draw_noise(first.shape, each), inputs)
     return engine.decode(mean_of_draws(latents, engine.draws))

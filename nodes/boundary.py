@@ -103,7 +103,7 @@ class ComfyEngine:
             return self.model
 
         def with_kernel(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
-            return attention(q, k, v, height, width, fast_kernel(options))
+            return attention(q, k, v, height, width, options["sigmas"], fast_kernel(options))
 
         return replace_self_attention(self.model, with_kernel, self_attention_blocks(self.model))
 

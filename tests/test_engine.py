@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
+from eradiff_core.attention import Softness, rectifier
 from inpainting_core.checkpoint import Checkpoint, write_checkpoint
 from inpainting_core.engine import DiffusersEngine, Inputs, call_unet, load_engine, load_unet
 from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
@@ -152,7 +153,7 @@ def test_plain_attention_put_in_changes_nothing(unet, size: tuple[int, int]):
     engine, inputs = DiffusersEngine.of(tiny_checkpoint(tiny_config(unet))), inputs_for(*size)
     grids = set()
 
-    def plain(q, k, v, height, width):
+    def plain(q, k, v, height, width, sigma):
         assert q.shape[2] == height * width
         grids.add((height, width))
         return scaled_dot_product_attention(q, k, v)
@@ -169,7 +170,7 @@ def test_attention_replaces_self_attention_only_and_is_taken_out_again(engine: D
     plain = engine.sample(euler, SIGMAS, noise_for(inputs), inputs)
     calls = []
 
-    def zero(q, k, v, height, width):
+    def zero(q, k, v, height, width, sigma):
         calls.append(k.shape[2] == q.shape[2])
         return torch.zeros_like(q)
 
@@ -296,7 +297,7 @@ def test_every_tensor_is_made_on_the_engines_device(config, dtype: torch.dtype):
     checkpoint, inputs, image = tiny_checkpoint(config), inputs_for(), torch.rand(1, 3, 64, 64)
     with FakeTensorMode(allow_non_fake_inputs=True):
         engine = DiffusersEngine.of(checkpoint, "cuda", dtype)
-        attention = lambda q, k, v, height, width: scaled_dot_product_attention(q, k, v)  # noqa: E731
+        attention = rectifier(inputs.mask, "rectified", Softness(0.2, rising=True))
         given = replace(inputs, masked=engine.encode(image), attention=attention)
         latent = engine.sample(euler, SIGMAS, noise_for(inputs), given)
         decoded = engine.decode(latent)

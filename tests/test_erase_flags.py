@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from erase_folders import load_once, mask, photo
 
+from eradiff_core.attention import HARD, Softness
 from training.erase import main, parse_args
 from training.erasing import eraser
 from training.erasing.flags import path_of, settings_of
@@ -29,6 +30,8 @@ def flags(folder: Path, *more: str) -> list[str]:
     [
         (["--strength", "0.5"], "--strength is eradiff's: leave it out with --method yoeo."),
         (["--attention", "off"], "--attention is eradiff's: leave it out with --method yoeo."),
+        (["--softness-rising"], "--softness-rising is eradiff's: leave it out with --method yoeo."),
+        ([*ERADIFF, "--softness", "1.5"], "softness must lie in 0..1, got 1.5."),
         (["--start", "mixed"], "--start is eradiff's: leave it out with --method yoeo."),
         (["--steps", "5"], "steps must lie in 1..4, got 5."),
         (["--steps", "0"], "steps must lie in 1..4, got 0."),
@@ -86,9 +89,12 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
     assert asked() == {"seed": 0, "judge": None, "tries": 1}
     assert asked(*ERADIFF, "--strength", "0.5", "--attention", "off", "--steps", "3", "--dtype", "bfloat16") == {
         **{"seed": 0, "judge": None, "tries": 1},
-        **{"strength": 0.5, "attention": "off", "steps": 3},
+        **{"strength": 0.5, "attention": "off", "softness": HARD, "steps": 3},
     }
-    assert asked(*ERADIFF, "--raw", "--start", "mixed") == {"seed": 0, "start": "mixed", "resolution": None}
+    assert asked(*ERADIFF, "--raw", "--start", "mixed", "--softness", "0.2", "--softness-rising") == {
+        **{"seed": 0, "resolution": None},
+        **{"start": "mixed", "softness": Softness(0.2, rising=True)},
+    }
     crops = ["--grow", "0", "--context", "0.2", "--resolution", "64", "--candidates", "3"]
     judged = asked(*crops, "--seed", "7", "--detector", "nano", "--until-clean")
     assert callable(judged.pop("judge"))

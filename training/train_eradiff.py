@@ -21,7 +21,7 @@ import torch
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import Softness, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
 from eradiff_core.synthesis import Ranges
 from inpainting_core.engine import DiffusersEngine, call_unet
@@ -62,6 +62,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
     parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    parser.add_argument("--softness", type=float, default=0.0, help="of that SRA; 0: the paper's, 1: plain attention")
+    parser.add_argument("--softness-rising", action="store_true", help="--softness at full noise, 1 without noise")
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1)
     args = parser.parse_args(argv)
@@ -79,7 +81,7 @@ def main(args: argparse.Namespace) -> None:
     networks = load_networks(args.base, vae=None)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
-    schedule = Schedule()
+    schedule, softness = Schedule(), Softness(args.softness, args.softness_rising)
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
@@ -141,10 +143,11 @@ def main(args: argparse.Namespace) -> None:
 
         # 2. the loss and the step, some of them under the attention that EraDiff samples with
         sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
-        attention = rectifier(mask, "rectified" if sra else "off")
+        attention = rectifier(mask, "rectified" if sra else "off", softness)
+        sigma = schedule.sigmas.to(device)[t]
         with (
             accelerator.accumulate(unet),
-            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:]),
+            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:], sigma),
         ):
             if args.mix_pixels:
                 pictures = batch["original"], batch["with_object"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from eradiff_core.attention import MODES
+from eradiff_core.attention import MODES, Softness
 from eradiff_core.pipeline import STARTS
 from eradiff_core.sampler import path as eradiff_path
 from inpainting_core.built_in import BUILT_IN, NANO_DETECTOR, NANO_OF
@@ -18,21 +18,9 @@ from yoeo_core.consistency import path as yoeo_path
 TRIES = 4
 # What shapes a result: another value of one of these does a picture again.
 SHAPING = (
-    *(
-        "method",
-        "model",
-        "base",
-        "steps",
-        "seed",
-        "grow",
-        "context",
-        "resolution",
-        "strength",
-        "attention",
-        "start",
-        "dtype",
-    ),
-    *("candidates", "detector", "until_clean", "tries", "raw", "squeeze", "official"),
+    *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention"),
+    *("softness", "softness_rising", "start", "dtype", "candidates", "detector", "until_clean", "tries"),
+    *("raw", "squeeze", "official"),
 )
 RANGES = {  # from, and below what
     "seed": (0, 2**64),
@@ -42,6 +30,7 @@ RANGES = {  # from, and below what
     "candidates": (1, MOST_CANDIDATES + 1),
     "tries": (1, math.inf),
 }
+ONLY = {"eradiff": {"strength", "attention", "softness", "softness_rising", "start"}, "yoeo": {"official"}}
 OTHER_SIZES = ("grow", "resolution", "squeeze")
 NEEDS_CROPS = ("context", "candidates", "detector", "until_clean", "tries")
 
@@ -102,6 +91,14 @@ def add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--strength", type=float, help="eradiff: share of the path that is walked; left out: 1")
     group.add_argument("--attention", choices=MODES, help="eradiff: what the hole looks at; left out: rectified")
     group.add_argument(
+        "--softness",
+        type=float,
+        help="eradiff: how much the hole looks at itself after all, 0: not at all, 1: as plain attention; left out: 0",
+    )
+    group.add_argument(
+        "--softness-rising", action="store_true", help="eradiff: --softness at full noise, and 1 at the end of the path"
+    )
+    group.add_argument(
         "--start",
         choices=STARTS,
         help="eradiff: where the path starts, at the original, or mixed: with as much of it as training had at "
@@ -143,6 +140,7 @@ def check(args: argparse.Namespace) -> None:
     """Raise ValueError for flags that do not go together or make no sense, FileNotFoundError for missing weights."""
     check_together(args)
     path_of(args)
+    softness_of(args)
     for name, (least, end) in RANGES.items():
         if is_given(args, name) and not least <= getattr(args, name) < end:
             most = f" and less than {end}" if end < math.inf else ""
@@ -160,9 +158,11 @@ def check(args: argparse.Namespace) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     given = {name for name in vars(args) if is_given(args, name)}
-    for name, method in (("strength", "eradiff"), ("attention", "eradiff"), ("start", "eradiff"), ("official", "yoeo")):
-        if name in given and args.method != method:
-            raise ValueError(f"--{name} is {method}'s: leave it out with --method {args.method}.")
+    for method, names in ONLY.items():
+        foreign = sorted(names & given) if args.method != method else []
+        if foreign:
+            flag = foreign[0].replace("_", "-")
+            raise ValueError(f"--{flag} is {method}'s: leave it out with --method {args.method}.")
     for name, other in (("squeeze", "raw"), ("official", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
         if name in given and other not in given:
             raise ValueError(f"--{name} needs --{other}: give both or none.".replace("_", "-"))
@@ -185,6 +185,11 @@ def path_of(args: argparse.Namespace) -> torch.Tensor:
     """The noise levels that the steps and the strength ask for.  Raises ValueError where they ask for none."""
     given = {name: getattr(args, name) for name in ("steps", "strength") if is_given(args, name)}
     return yoeo_path(**given) if args.method == "yoeo" else eradiff_path(**given)
+
+
+def softness_of(args: argparse.Namespace) -> Softness:
+    """What the attention lets through.  Raises ValueError for a number outside [0, 1]."""
+    return Softness(args.softness or 0.0, args.softness_rising)
 
 
 def weights_of(args: argparse.Namespace) -> dict[str, Path]:
