@@ -97,9 +97,7 @@ def attend(
     check_mode(mode)
     if mode == "off":
         return kernel(q, k, v)
-    if isinstance(softness, Tensor) or softness > 0:
-        return attend_softly(q, k, v, hole, softness, mode, kernel)
-    return attend_rows(q, k, v, split_rows(hole), mode, kernel)
+    return attend_rows(q, k, v, split_rows(hole), mode, kernel, _for_each_key(softness, q))
 
 
 def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
@@ -108,42 +106,55 @@ def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
     return [Tokens.split(row) for row in (hole[:1] if shared else hole)]
 
 
-def attend_rows(q: Tensor, k: Tensor, v: Tensor, rows: list[Tokens], mode: str, kernel: Callable) -> Tensor:
-    """``attend`` for holes that ``split_rows`` has split already."""
+def attend_rows(
+    q: Tensor, k: Tensor, v: Tensor, rows: list[Tokens], mode: str, kernel: Callable, weights: Tensor | None
+) -> Tensor:
+    """``attend`` for holes that ``split_rows`` has split already; weights ``[b, n]``, or None where none is above 0."""
     if len(rows) == 1:
-        return attend_split(q, k, v, rows[0], mode, kernel)
-    samples = zip(q.split(1), k.split(1), v.split(1), rows, strict=True)
-    return torch.cat([attend_split(*qkv, tokens, mode, kernel) for *qkv, tokens in samples])
+        return attend_split(q, k, v, rows[0], mode, kernel, weights)
+    each = [None] * len(rows) if weights is None else weights.split(1)
+    samples = zip(q.split(1), k.split(1), v.split(1), rows, each, strict=True)
+    return torch.cat([attend_split(*qkv, tokens, mode, kernel, own) for *qkv, tokens, own in samples])
 
 
-def attend_split(q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, kernel: Callable) -> Tensor:
+def attend_split(
+    q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, kernel: Callable, weights: Tensor | None
+) -> Tensor:
     """``attend`` for samples that share one hole, already split into tokens."""
-    if len(tokens.hole) == 0 or len(tokens.background) == 0:
+    if len(tokens.hole) == 0 or (len(tokens.background) == 0 and weights is None):
         return kernel(q, k, v)
-    k_background, v_background = k.index_select(2, tokens.background), v.index_select(2, tokens.background)
-    if mode == "strict":
-        return kernel(q, k_background, v_background)
+    if weights is None:
+        k_seen, v_seen = k.index_select(2, tokens.background), v.index_select(2, tokens.background)
+    else:
+        k_seen, v_seen = _weighed(k, tokens, weights), pad(v, (0, MORE))
+    if mode == "strict" or len(tokens.background) == 0:
+        return _look(q, k_seen, v_seen, kernel)
     from_background = kernel(q.index_select(2, tokens.background), k, v)
-    from_hole = kernel(q.index_select(2, tokens.hole), k_background, v_background)
+    from_hole = _look(q.index_select(2, tokens.hole), k_seen, v_seen, kernel)
     return torch.cat([from_background, from_hole], dim=2).index_select(2, tokens.order)
 
 
-def attend_softly(
-    q: Tensor, k: Tensor, v: Tensor, hole: Tensor, softness: float | Tensor, mode: str, kernel: Callable
-) -> Tensor:
-    """``attend`` with the logarithm of the softness added to the logits of the pairs that the mode blocks.
+def _weighed(k: Tensor, tokens: Tokens, weights: Tensor) -> Tensor:
+    """Keys with a few more numbers: their sum is what makes the logits of hole tokens larger by their logarithm."""
+    logs = torch.zeros_like(weights)
+    logs[:, tokens.hole] = weights[:, tokens.hole].log().clamp_min(BLOCKED) * sqrt(k.shape[-1]) / MORE
+    return torch.cat([k, logs.to(k)[:, None, :, None].expand(*k.shape[:3], MORE)], -1)
 
-    Queries get a few more numbers that are 1 where they ask from the hole (under ``strict``, everywhere) and 0
-    elsewhere, keys as many that sum to the logarithm in the hole and are 0 elsewhere.
-    """
-    width, inside = q.shape[-1], hole[:, None, :, None]
-    weights = torch.as_tensor(softness, dtype=torch.float32, device=q.device).expand(hole.shape)[:, None, :, None]
-    asked = torch.where(inside, weights.log().clamp_min(BLOCKED), 0) * sqrt(width) / MORE
-    asking = inside if mode == "rectified" else torch.ones_like(inside)
-    more = (*q.shape[:3], MORE)
-    q = torch.cat([q, asking.to(q).expand(more)], -1) * sqrt((width + MORE) / width)  # kernels divide by the new root
-    k = torch.cat([k, asked.to(k).expand(more)], -1)
-    return kernel(q, k, pad(v, (0, MORE)))[..., :width]
+
+def _look(q: Tensor, k: Tensor, v: Tensor, kernel: Callable) -> Tensor:
+    """Plain attention, of queries with as many ones more as the keys have numbers more."""
+    width, more = q.shape[-1], k.shape[-1] - q.shape[-1]
+    if more:
+        root = sqrt((width + more) / width)  # kernels divide by the root of the new width
+        q = pad(q * root, (0, more), value=root)
+    return kernel(q, k, v)[..., :width]
+
+
+def _for_each_key(softness: float | Tensor, q: Tensor) -> Float[Tensor, "b n"] | None:
+    """The weight of each sample's tokens, in fp32; None where all of them are 0 for certain."""
+    if not isinstance(softness, Tensor) and softness == 0:
+        return None
+    return torch.as_tensor(softness, dtype=torch.float32, device=q.device).expand(len(q), q.shape[2])
 
 
 def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HARD) -> SelfAttention | None:
@@ -153,13 +164,9 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HA
         return None
 
     @cache  # the hole stays the same for every layer of a grid and every step
-    def holes(height: int, width: int, batch: int, device: torch.device) -> Tensor:
-        hole = to_tokens(mask, height, width).to(device)
-        return hole.repeat(batch // len(hole), 1)
-
-    @cache
     def rows(height: int, width: int, batch: int, device: torch.device) -> list[Tokens]:
-        return split_rows(holes(height, width, batch, device))
+        hole = to_tokens(mask, height, width).to(device)
+        return split_rows(hole.repeat(batch // len(hole), 1))
 
     def attention(
         q: Tensor,
@@ -170,9 +177,7 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HA
         sigma: Tensor,
         kernel: Callable = scaled_dot_product_attention,
     ) -> Tensor:
-        grid = height, width, len(q), q.device
-        if softness == HARD:
-            return attend_rows(q, k, v, rows(*grid), mode, kernel)
-        return attend_softly(q, k, v, holes(*grid), softness.at(sigma.to(q.device)), mode, kernel)
+        weights = _for_each_key(softness.at(sigma), q)
+        return attend_rows(q, k, v, rows(height, width, len(q), q.device), mode, kernel, weights)
 
     return attention
