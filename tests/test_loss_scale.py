@@ -19,14 +19,15 @@ def photos(tmp_path_factory) -> Path:
 
 
 def way(script, argv: list[str], eps: float | None, monkeypatch) -> list[torch.Tensor]:
-    """How far a run moves all weights of each of its optimizers, with torch's eps put in the place of the script's."""
+    """How far a run moves all weights of each network that it trains; ``eps`` takes the place of the script's."""
     moved = []
 
     def watched(kind: type[torch.optim.Optimizer]):
         def make(parameters, **settings):
-            weights = list(parameters)
-            moved.append([(weight, weight.detach().clone()) for weight in weights])
-            return kind(weights, **settings | ({} if eps is None else {"eps": eps}))
+            optimizer = kind(parameters, **settings | ({} if eps is None else {"eps": eps}))
+            for group in optimizer.param_groups:
+                moved.append([(weight, weight.detach().clone()) for weight in group["params"]])
+            return optimizer
 
         return make
 
