@@ -10,21 +10,18 @@ in dB inside the mask grown by 5 px, ST-LPIPS (Ghildyal & Liu 2022) of the mask'
 """
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from time import perf_counter
 
-import cv2
-import numpy as np
 import torch
-from patchmatch import patch_match
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks.around_the_hole import perceptual_in, psnr_in
 from eradiff_core import pipeline as eradiff
+from evaluation.peers import GROW_PX, Method, navier_stokes, patchmatch, telea
 from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.choosing import Choice
 from inpainting_core.copying import FINER
@@ -38,9 +35,6 @@ from training.networks.perceptual import perceptual_net
 from training.running.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
 
-GROW_PX = 5
-Method = Callable[[Tensor, Tensor], Tensor]
-
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -49,17 +43,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument(f"--{method}", default=str(BUILT_IN[name]), help=f"its checkpoint ({name})")
     parser.add_argument("--sheet", help="write a picture of every pair and method here")
     return parser.parse_args(argv)
-
-
-def classic(inpaint: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Method:
-    """An 8-bit method of [h, w, 3] pictures and [h, w] masks as one of tensors."""
-
-    def method(image: Tensor, mask: Tensor) -> Tensor:
-        pixels = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        filled = inpaint(pixels, (mask[0, 0].numpy() * 255).astype(np.uint8))
-        return torch.from_numpy(filled).permute(2, 0, 1)[None].float() / 255
-
-    return method
 
 
 def copied_alone(resolution: int, image: Tensor, mask: Tensor) -> Tensor:
@@ -86,9 +69,9 @@ def methods(yoeo_engine: DiffusersEngine, eradiff_engine: DiffusersEngine) -> di
     path = partial(eradiff.erase, eradiff_engine, grow_px=0)
     return {
         "untouched": lambda image, mask: image,
-        "Telea": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_TELEA)),
-        "Navier-Stokes": classic(lambda pixels, mask: cv2.inpaint(pixels, mask, 5, cv2.INPAINT_NS)),
-        "PatchMatch": classic(lambda pixels, mask: patch_match.inpaint(pixels, mask[..., None], patch_size=5)),
+        "Telea": telea(),
+        "Navier-Stokes": navier_stokes(),
+        "PatchMatch": patchmatch(),
         "continued smoothly": lambda image, mask: masked_picture(image, mask, "continued"),
         "copied alone": partial(copied_alone, FINER * yoeo_engine.resolution),
         "ours, YOEO 2 steps": lambda image, mask: two(image, mask).image,

@@ -24,7 +24,7 @@ from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from inpainting_core.engine import load_engine
 from inpainting_core.masks import as_mask
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
-from training.data.pictures import list_pictures
+from training.data.listing import list_pictures
 from training.networks.perceptual import perceptual_net
 from yoeo_core import pipeline as yoeo
 from yoeo_core.detector import load_detector

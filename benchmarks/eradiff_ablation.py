@@ -1,4 +1,4 @@
-"""EraDiff's ablation at nano scale: SRA, CRO, both, neither, and CRO without mix-up.
+"""EraDiff's ablation at nano scale: SRA, hard and soft, CRO, both, neither, and CRO without mix-up.
 
     python -m benchmarks.eradiff_ablation --images photos --validation photos_held_out --out runs/ablation
 
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from benchmarks.ideal_chain import object_left_at_the_end
 from benchmarks.pasted_objects import CutoutScenes, score
+from eradiff_core.attention import HARD, Softness
 from eradiff_core.synthesis import Ranges
 from inpainting_core.engine import DiffusersEngine, load_engine
 from training import train_eradiff
 from training.data.encoding import Encoded, Encoder
 from training.data.pairs import DrawnScenes, Pairs
+from training.data.recipe import NANO_PAIRS_FLAGS, NANO_RECIPE
 from training.held_out.pairs import erase_pairs
 from training.networks.perceptual import perceptual_net
 from training.running.optimisation import all_of
@@ -33,6 +35,13 @@ ARMS = {
     "CRO": "--mixing schedule",
     "CRO, SRA in training": "--mixing schedule --rectified 0.4",
     "CRO without mix-up": "--mixing constant",
+}
+ATTENTION = {
+    "off": ("off", HARD),
+    "rectified": ("rectified", HARD),
+    "soft 0.1": ("rectified", Softness(0.1)),
+    "soft 0.3": ("rectified", Softness(0.3)),
+    "rising": ("rectified", Softness(0.0, rising=True)),
 }
 STRENGTHS = (0.6, 0.8, 1.0)
 STEPS = (1, 2, 4, 8, 10, 12, 20, 50)
@@ -58,29 +67,33 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
     out = Path(args.out) / f"{arm.replace(', ', ' ').replace(' ', '_')}_{seed}"
     if (out / "model.safetensors").exists():
         return out / "model.safetensors"
-    flags = f"--objects drawn --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
+    flags = (
+        f"--objects drawn {NANO_PAIRS_FLAGS} --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
+    )
     flags += (
         f" --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7 --ema 0.99 --mixed-precision bf16 --seed {seed}"
     )
     argv = ["--base", args.base, "--images", args.images, "--out", str(out), *ARMS[arm].split(), *flags.split()]
-    argv += ["--pool", args.out]  # the pairs are the same for every arm and seed
+    argv += ["--pool", args.out, "--pool-seed", "0"]  # the pairs are the same for every arm and seed
     train_eradiff.main(train_eradiff.parse_args(argv))
     return out / "model.safetensors"
 
 
 def held_out_pairs(args: argparse.Namespace, size: int) -> dict[str, Tensor]:
-    scenes = CutoutScenes(args.validation, size, args.cutouts) if args.cutouts else DrawnScenes(args.validation, size)
+    drawn = DrawnScenes(args.validation, size, 1234, NANO_RECIPE)
+    scenes = CutoutScenes(args.validation, size, args.cutouts) if args.cutouts else drawn
     return all_of(Pairs(scenes, args.pairs, seed=1234, ranges=Ranges()))
 
 
 def erase(engine: DiffusersEngine, encoded: Encoded, steps: int, strength: float, attention: str, seed: int) -> Tensor:
-    """All pairs, sixteen at a time."""
+    """All pairs, sixteen at a time; ``attention`` is one of ``ATTENTION``."""
+    mode, softness = ATTENTION[attention]
     parts = [
         {key: values[start : start + 16] for key, values in encoded.items()}
         for start in range(0, len(encoded["mask"]), 16)
     ]
     with torch.autocast(engine.device.type, torch.bfloat16):
-        return torch.cat([erase_pairs(engine, part, steps, strength, attention, seed) for part in parts])
+        return torch.cat([erase_pairs(engine, part, steps, strength, mode, seed, softness) for part in parts])
 
 
 def spread(values: Iterable[float]) -> str:
@@ -112,7 +125,7 @@ def main(args: argparse.Namespace) -> None:
     rows, walked = json.loads(store.read_text()) if store.exists() else ([], [])
     for (arm, seed), path in models.items():
         engine = load_engine(path)
-        for attention in ("off", "rectified"):
+        for attention in ATTENTION:
             for strength in STRENGTHS:
                 row = {"model": arm, "SRA": attention, "strength": strength, "seed": seed}
                 if any(row.items() <= known.items() for known in rows):

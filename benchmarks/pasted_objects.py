@@ -10,8 +10,10 @@ from torch.nn.functional import interpolate
 
 from eradiff_core.synthesis import cut_out
 from inpainting_core.shapes import Float
+from training.data.listing import list_pictures
 from training.data.pairs import DrawnScenes, Scene
-from training.data.pictures import list_pictures, to_tensor
+from training.data.pictures import to_tensor
+from training.data.recipe import NANO_RECIPE
 from training.held_out.few_steps import hole_psnr
 from training.held_out.pairs import object_left
 
@@ -23,11 +25,11 @@ class CutoutScenes(DrawnScenes):
     """Views of a folder's photographs, each with the object of an RGBA picture standing in it."""
 
     def __init__(self, folder: str | Path, size: int, cutouts: str | Path):
-        super().__init__(folder, size)
+        super().__init__(folder, size, 0, NANO_RECIPE)
         self.cutouts = list_pictures(cutouts)
 
-    def __call__(self, rng: np.random.Generator) -> Scene:
-        image = to_tensor(self.view(rng))
+    def __call__(self, rng: np.random.Generator, place: int) -> Scene:
+        image = to_tensor(self.view(rng, place))
         with Image.open(self.cutouts[rng.integers(len(self.cutouts))]) as stored:
             side = int(rng.uniform(0.25, 0.6) * self.size)
             rgba = stored.convert("RGBA").copy()

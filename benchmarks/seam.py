@@ -21,7 +21,8 @@ from inpainting_core.crop import crop_picture, stitch_into
 from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.erasing import plan
 from inpainting_core.masks import dilate
-from training.data.pictures import read_rgb, to_tensor
+from training.data.pictures import to_tensor
+from training.data.reading import read_bounded
 from training.running.sheets import save_sheet
 from yoeo_core.consistency import path
 from yoeo_core.pipeline import fill_hole
@@ -43,7 +44,7 @@ def backgrounds() -> dict[str, Tensor]:
         None
     ]
     noise = 0.5 + 0.1 * torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    photo = to_tensor(read_rgb(ASSETS / "pictures" / "wren.jpg"))[None]
+    photo = to_tensor(read_bounded(ASSETS / "pictures" / "wren.jpg"))[None]
     return {"gradient": gradient, "noise": noise.clamp(0, 1), "texture": photo[..., -SIDE:, -SIDE:]}
 
 

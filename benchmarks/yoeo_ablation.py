@@ -23,6 +23,7 @@ from inpainting_core.engine import DiffusersEngine
 from training import train_yoeo_stage2, train_yoeo_stage3
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder
+from training.data.recipe import NANO_FLAGS, NANO_RECIPE
 from training.held_out.few_steps import fill_in_few_steps, hole_psnr
 from training.held_out.parts import in_parts
 from training.held_out.sundries import segments_of
@@ -37,7 +38,7 @@ from yoeo_core.metrics import mars, msn
 ROWS = {"– – –": "d2 ss efc", "EFC": "d2 ss", "EFC D2": "ss", "SS D2": "efc", "EFC SS D2": ""}
 COLUMNS = ("msn", "mars", "local_fd_x1000", "lpips", "psnr")
 PERCEPTUAL = "stlpips_alex"
-FLAGS = f"--perceptual {PERCEPTUAL} --mixed-precision bf16 --workers 0 --warmup 10"
+FLAGS = f"{NANO_FLAGS} --perceptual {PERCEPTUAL} --mixed-precision bf16 --workers 0 --warmup 10"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,7 +64,7 @@ def run(script, out: Path, flags: str, args: argparse.Namespace, seed: int) -> P
     if not (out / "model.safetensors").exists():
         flags = f"{flags} {FLAGS} --batch-size {args.batch_size} --cache-latents {args.pool} --lr {args.lr}"
         argv = ["--teacher", args.teacher, "--images", args.images, "--out", str(out), "--seed", str(seed)]
-        script.main(script.parse_args([*argv, "--pool", args.out, *flags.split()]))
+        script.main(script.parse_args([*argv, "--pool", args.out, "--pool-seed", "0", *flags.split()]))
     return out / "model.safetensors"
 
 
@@ -90,7 +91,9 @@ class Bench:
         self.distance = perceptual_net(PERCEPTUAL)
         self.encoder = Encoder(networks.vae, networks.config, torch.device("cpu"))
         size, count = networks.config.resolution, args.pictures
-        self.sets = {holes: all_of(Composites(args.validation, size, count, 1234, holes)) for holes in ("d1", "d2")}
+        self.sets = {
+            holes: all_of(Composites(args.validation, size, count, 1234, holes, NANO_RECIPE)) for holes in ("d1", "d2")
+        }
         self.encoded = {
             holes: in_bf16(lambda part: self.encoder(part["image"], part["mask"]), pictures)
             for holes, pictures in self.sets.items()

@@ -88,7 +88,7 @@ def cro_loss(
     mixing: str = "schedule",
     importance: Float[Tensor, "b 1 h w"] | None = None,
 ) -> Float[Tensor, "b"]:
-    """Eq. 9 with the two states mixed in latent space, in at least fp32.
+    """Eq. 9 with the two states mixed in latent space, in at least fp32: its mean over the latent, not its sum.
 
     ``predict_noise(noisy, t)`` is the network.  ``importance`` weighs the squared error place by place.
     ``mixing`` is one of ``MIXINGS``.

@@ -24,6 +24,8 @@ class Ranges:
     ``copies`` and ``grow_px`` (how far the hole reaches beyond the copy) are whole numbers, both ends included;
     ``scale`` is relative to the object's own size, which is cut to ``largest`` of the picture's shorter side; at most
     ``overlap`` of a copy may lie on the object or on another copy, or outside the picture.
+    A mask that a person draws is seldom an outline: ``boxes`` is the share of holes that are the copies' boxes, and
+    ``loose`` that of holes that reach further by ``loose_by`` of the shorter side.
     """
 
     copies: tuple[int, int] = (1, 3)
@@ -32,6 +34,9 @@ class Ranges:
     largest: float = 0.6
     overlap: float = 0.1
     grow_px: tuple[int, int] = (2, 12)
+    boxes: float = 0.0
+    loose: float = 0.0
+    loose_by: tuple[float, float] = (0.05, 0.15)
 
 
 class NoRoom(ValueError):
@@ -58,28 +63,36 @@ def synthesise(
 
     RGB and alpha in [0, 1].  Raises NoRoom where not even one copy finds a place.
     """
-    occupied, pasted, with_object = alpha, torch.zeros_like(alpha), image
+    occupied, pasted, with_object, boxes = alpha, torch.zeros_like(alpha), image, torch.zeros_like(alpha)
     for _ in range(_integer(ranges.copies, generator)):
         copy = _find_place(thing, occupied, generator, ranges)
         if copy is None:
             continue
         occupied, pasted = torch.maximum(occupied, copy[3:]), torch.maximum(pasted, copy[3:])
         with_object = copy[:3] + (1 - copy[3:]) * with_object
+        boxes[_box(copy[3:])] = 1
     if not pasted.any():
         raise NoRoom(f"a copy must find {1 - ranges.overlap:.0%} of itself free of the object, got no place for it.")
     with_object = torch.where(pasted > 0, with_object, image)
-    mask = grow((pasted > 0).float()[None], _integer(ranges.grow_px, generator))[0]
+    reach, form = _integer(ranges.grow_px, generator), _uniform(0, 1, generator)
+    if ranges.boxes <= form < ranges.boxes + ranges.loose:
+        reach += round(_uniform(*ranges.loose_by, generator) * min(image.shape[1:]))
+    mask = grow(boxes[None] if form < ranges.boxes else (pasted > 0).float()[None], reach)[0]
     assert not ((with_object != image) & (mask == 0)).any(), "the pair differs outside the hole"
     return Pair(image, with_object, mask)
 
 
 def cut_out(image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"]) -> Float[Tensor, "4 th tw"]:
     """The object in its box: RGB multiplied by alpha, and alpha.  Raises ValueError for an alpha of nothing but 0."""
-    rows, columns = (alpha[0].any(dim).nonzero()[:, 0] for dim in (1, 0))
-    if len(rows) == 0:
+    if not alpha.any():
         raise ValueError("alpha must be above 0 somewhere, got an empty one.")
-    box = (slice(None), slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    return torch.cat([image * alpha, alpha])[box]
+    return torch.cat([image * alpha, alpha])[_box(alpha)]
+
+
+def _box(alpha: Float[Tensor, "1 h w"]) -> tuple[slice, slice, slice]:
+    """Where a layer of [c, h, w] is not transparent."""
+    rows, columns = (alpha[0].any(dim).nonzero()[:, 0] for dim in (1, 0))
+    return slice(None), slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _find_place(

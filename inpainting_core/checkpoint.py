@@ -28,6 +28,7 @@ from inpainting_core.single_file import (
 from inpainting_core.state_dicts import fitting, require_nothing_else, tell_left_out, write_state_dict
 from inpainting_core.weight_files import read_weights
 
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}  # of a file's weights
 CHANNELS = 9  # noisy latent 4, mask 1, masked picture's latent 4
 METADATA = "erase_once"
 PROMPT, POOLED = "erase_once.empty_prompt", "erase_once.empty_pooled"

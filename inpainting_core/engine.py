@@ -1,6 +1,7 @@
 """What a pipeline sees of a model, and the diffusers engine, which gives it that outside ComfyUI."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -106,14 +107,17 @@ class DiffusersEngine:
     @torch.no_grad()
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h/8 w/8"]:
         """The most likely latent, not a drawn one.  Height and width are multiples of 8."""
-        code = self.vae.encode(image.to(self.device, self.vae.dtype) * 2 - 1)
+        with without_fp16(self.config.vae, self.device):
+            code = self.vae.encode(image.to(self.device, self.vae.dtype) * 2 - 1)
         raw = code.latents if self.config.vae.kind == "tiny" else code.latent_dist.mode()
         return scale_latent(raw.float(), self.config.vae.scale)
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, "b 4 h w"]) -> Float[Tensor, "b 3 8*h 8*w"]:
         raw = unscale_latent(latent.to(self.device), self.config.vae.scale)
-        return (self.vae.decode(raw.to(self.vae.dtype)).sample.float() / 2 + 0.5).clamp(0, 1)
+        with without_fp16(self.config.vae, self.device):
+            decoded = self.vae.decode(raw.to(self.vae.dtype)).sample
+        return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
     @torch.no_grad()
     def sample(
@@ -122,8 +126,7 @@ class DiffusersEngine:
         """Run ``sampler(model, x, sigmas, extra_args, callback, disable)`` from the noised start."""
         noise, sigmas = noise.to(self.device, torch.float32), sigmas.to(self.device, torch.float32)
         model, x = self._denoiser(inputs), inputs.noised_start(noise, sigmas[0])
-        with self_attention(self.unet, inputs.attention, x.shape[-2:]):
-            return sampler(model, x, sigmas, extra_args={}, callback=self.callback, disable=True)
+        return sampler(model, x, sigmas, extra_args={}, callback=self.callback, disable=True)
 
     def _denoiser(self, inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
         """The UNet as samplers call it: ``(x0 + sigma noise [b 4 h w], sigma [b]) -> x0``."""
@@ -132,10 +135,17 @@ class DiffusersEngine:
             signal = 1 / (1 + sigma.square())
             noisy = x * signal.sqrt()[:, None, None, None]
             fed = unet_input(noisy, inputs.mask, inputs.masked).to(self.dtype)
-            output = call_unet(self.unet, fed, self.schedule.timestep_of(sigma), self.prompt)
+            with self_attention(self.unet, inputs.attention, x.shape[-2:], sigma):
+                output = call_unet(self.unet, fed, self.schedule.timestep_of(sigma), self.prompt)
             return denoised_from(self.config.prediction, output.float(), noisy, signal)
 
         return denoised
+
+
+def without_fp16(shape: VAEShape, device: torch.device) -> AbstractContextManager:
+    """Around an autoencoder's call: autocast to fp16 is switched off for one that overflows in it, as SDXL's does."""
+    half = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+    return torch.autocast(device.type, enabled=False) if half and shape.needs_fp32 else nullcontext()
 
 
 def call_unet(

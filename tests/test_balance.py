@@ -30,6 +30,12 @@ def test_strong_terms_come_down_to_half_and_gentle_ones_stay():
     assert not any(cap.scale.requires_grad for cap in caps.values())
 
 
+def test_a_term_with_a_share_of_its_own_comes_down_to_that():
+    conv_out, distillation, terms = losses({"mask": 50.0, "coherence": 7.0})
+    caps, g = capped(terms, distillation, conv_out.weight, {"mask": 0.1}), gradient_norm(distillation, conv_out.weight)
+    assert torch.allclose(caps["mask"].norm_after, 0.1 * g) and torch.allclose(caps["coherence"].norm_after, 0.5 * g)
+
+
 def test_the_norm_equals_finite_differences():
     conv_out = nn.Conv2d(2, 1, 1, bias=False).double()
     x = torch.randn(1, 2, 3, 3, dtype=torch.float64)

@@ -22,12 +22,23 @@ from yoeo_core.distillation import (
     lsgan_generator,
     perceptual_loss,
     phase,
+    reweighed,
     start_probabilities,
 )
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def test_a_training_can_end_with_other_weights():
+    for one in PHASES:
+        assert reweighed(one, 1.0, 0.7, 0.3) == one, "lambda_1 to lambda_3 of the paper"
+    other = [reweighed(one, 2.0, 1.4, 0.15) for one in PHASES]
+    assert [one.dmd for one in other] == pytest.approx([0, 0.6, 1.0, 1.4])
+    assert [one.gan for one in other] == pytest.approx([0, 0.05, 0.1, 0.15])
+    assert {one.lpips for one in other} == {2.0}
+    assert [one.mixture for one in other] == [one.mixture for one in PHASES]
 
 
 def test_the_teacher_walks_twenty_trailing_steps():

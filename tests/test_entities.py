@@ -18,7 +18,9 @@ from transformers import (
 )
 
 from training import prepare_entities
-from training.data.labelled import LabelledFolder
+from training.data.ledger import read_rows
+from training.data.reading import Upright
+from training.data.sources import Folder
 from training.data.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
 from training.prepare_entities import from_detector, main, parse_args, scores_of
 from yoeo_core.detector import Detections, Preprocessing, SundryDetector, write_detector
@@ -67,12 +69,17 @@ def detector_file(tmp_path):
     return tmp_path / "tiny.safetensors"
 
 
+def seen(width, height):
+    """A picture as it is read."""
+    return Upright(Image.new("RGB", (width, height)), 1, (width, height))
+
+
 def files_of(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*_entities.*")}
 
 
 def test_queries_become_entities_with_the_scores_of_their_queries():
-    ids, facts = from_detector(TwoBoxes(), None, "cpu")(None, Image.new("RGB", (128, 96)))
+    ids, facts = from_detector(TwoBoxes(), None, "cpu")(None, seen(128, 96))
     assert ids.shape == (96, 128) and set(np.unique(ids)) == {0, 1, 2}
     assert ids[48, 30] == 1 and ids[48, 100] == 2 and ids[48, 64] == 0
     assert [fact["score"] for fact in facts] == pytest.approx([0.9, 0.7])
@@ -82,7 +89,7 @@ def test_queries_become_entities_with_the_scores_of_their_queries():
 def test_things_and_stuff_are_told_apart_by_the_mean_over_the_entity():
     left = torch.zeros(24, 32)
     left[:, :16] = 0.8
-    ids, facts = from_detector(TwoBoxes(), lambda picture: left, "cpu")(None, Image.new("RGB", (128, 96)))
+    ids, facts = from_detector(TwoBoxes(), lambda picture: left, "cpu")(None, seen(128, 96))
     assert [fact["thing"] for fact in facts] == pytest.approx([0.8, 0.0], abs=0.02)
 
 
@@ -107,8 +114,8 @@ def test_a_folder_is_labelled_once_and_training_reads_it(photos, detector_file, 
     assert "broken.png,refused,unreadable" in rows
     assert "b.png,refused,its map would have the name of the one of b.jpg" in rows
     assert "3 pictures labelled, 2 refused" in capsys.readouterr().out
-    for path in LabelledFolder(photos / "deeper").paths:
-        assert Image.open(path.with_name(f"{path.stem}_entities.png")).size == Image.open(path).size
+    files = Folder(photos / "deeper")[0]
+    assert Image.open(files.entities).size == Image.open(files.picture).size
 
 
 def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, monkeypatch):
@@ -133,6 +140,18 @@ def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, m
     (photos / "entities.csv").unlink()
     main(argv)
     assert files_of(photos) == resumed
+
+
+def test_maps_that_are_there_are_kept_verified_and_listed(photos, detector_file):
+    own = Image.new("L", (128, 96), 7)
+    own.save(photos / "a_entities.png")
+    Image.new("RGB", (128, 96)).save(photos / "b_entities.png")
+    before = [(photos / f"{name}_entities.png").read_bytes() for name in "ab"]
+    main(parse_args(["--images", str(photos), "--detector", str(detector_file)]))
+    assert [(photos / f"{name}_entities.png").read_bytes() for name in "ab"] == before
+    rows = read_rows(photos / "entities.csv")
+    assert rows["a.png"][0] == "done" and rows["deeper/c.png"][0] == "done"
+    assert rows["b.jpg"] == ("refused", "its entity map must have one channel of ids, got mode RGB")
 
 
 def test_coco_panoptic_is_read_as_it_comes(photos, tmp_path):
@@ -161,8 +180,8 @@ def test_more_entities_than_eight_bits_and_pictures_over_the_limit_keep_their_si
     Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
     monkeypatch.setattr(prepare_entities, "LONGEST", 200)
 
-    def many(path, picture):
-        assert picture.size == (200, 150)
+    def many(path, read):
+        assert read.picture.size == (200, 150)
         return np.arange(150 * 200).reshape(150, 200) % 1000, []
 
     ids, _ = prepare_entities.label(tmp_path / "a.png", many)

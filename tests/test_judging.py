@@ -1,5 +1,7 @@
 """What the detector adds to stage 3: batches of one kind, sundries that are heard, and caps that weigh them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -8,12 +10,16 @@ from training_runs import draw_photographs
 from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from training.data.composites import Composites
 from training.data.encoding import Encoder
+from training.data.recipe import NANO_RECIPE
 from training.networks.bases import load_networks
 from training.running.distilling import Answer
-from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
+from training.running.judging import HalfUnpaired, Judgement, judged_terms, judgement_of, pull_of, teachers_own
 from training.running.optimisation import all_of
+from training.train_yoeo_stage3 import parse_args
 from yoeo_core.balance import capped
 from yoeo_core.detector import load_detector
+
+NOTICED = (17, 37, 90)  # of the first 91 samples, those in whose hole the nano detector sees a whole thing
 
 
 class Numbers(Dataset):
@@ -45,12 +51,13 @@ def test_a_batch_is_of_one_kind_and_half_of_them_are_unpaired():
 def scene(tmp_path_factory):
     """Pictures whose things lie whole in the hole, decoded by the nano, and the nano detector."""
     photos = draw_photographs(tmp_path_factory.mktemp("photos"), (256, 256))
-    batch = all_of(Composites(photos, 192, 3, seed=0, holes="d2", smooth_every=1000))
-    networks = load_networks(str(BUILT_IN[NANO]), None)
+    networks, detector = load_networks(str(BUILT_IN[NANO]), None), load_detector(NANO_DETECTOR)
     encoder = Encoder(networks.vae, networks.config, torch.device("cpu"))
+    samples = Composites(photos, 192, 91, 0, "d2", replace(NANO_RECIPE, smooth_every=0))
+    batch = all_of([samples[index] for index in NOTICED])
     last = torch.nn.Conv2d(4, 4, 1, bias=False)
     torch.nn.init.dirac_(last.weight)
-    return encoder, last, encoder.encode(batch["image"]).detach(), batch["mask"], load_detector(NANO_DETECTOR)
+    return encoder, last, encoder.encode(batch["image"]).detach(), batch["mask"], detector
 
 
 def answer_of(scene) -> Answer:
@@ -99,3 +106,41 @@ def test_the_pull_is_the_gradient_of_all_terms_with_the_detectors_capped(scene, 
     assert [bool(cap.scale < 1) for cap in found.values()] == [loud < 1] * 3
     for name, cap in found.items():
         assert cap.norm.item() == pytest.approx(caps[name].norm.item(), rel=1e-3)
+
+
+INHERITED = "--teacher t --student s --detector d --images i --out o"
+ASKED = {
+    "--lambda 0.8": {"ios": 0.8},
+    "--tau 0.3": {"score": 0.3},
+    "--teacher-lambda 0.7": {"teacher_ios": 0.7},
+    "--lambda-ss 0.25": {"ss": 0.25},
+    "--lambda-efc 2": {"efc": 2.0},
+    "--form paper": {"form": "paper"},
+    "--alpha 0": {"alpha": 0.0},
+}
+
+
+@pytest.mark.parametrize("flags", ASKED)
+def test_the_papers_knobs_are_flags(flags):
+    assert judgement_of(parse_args(INHERITED.split())) == Judgement()
+    assert judgement_of(parse_args([*INHERITED.split(), *flags.split()])) == Judgement(**ASKED[flags])
+
+
+def test_every_knob_is_heard(scene):
+    *_, hole, detector = scene
+    answer = answer_of(scene)
+    seen = detector(answer.target)
+
+    def told(**knobs) -> dict[str, float]:
+        terms = judged_terms(detector, answer, hole, seen, True, Judgement(**knobs))
+        return {name: term.item() for name, term in terms.items()}
+
+    usual = told()
+    for nobody in ({"ios": 1.0}, {"score": 1.0}):
+        assert told(**nobody)["ss_mask"] == told(**nobody)["ss_probability"] == 0
+    assert told(ss=0.25)["ss_mask"] == pytest.approx(usual["ss_mask"] / 2)
+    assert told(form="paper")["ss_mask"] > usual["ss_mask"], "summed over the whole picture"
+    assert told(alpha=0.0)["ss_probability"] > usual["ss_probability"]
+    assert not teachers_own(seen, hole, Judgement(teacher_ios=1.0)).any()
+    assert not teachers_own(seen, hole, Judgement(score=1.0)).any()
+    assert Judgement(ss=0.1, efc=0.2).shares == {"ss_probability": 0.1, "ss_mask": 0.1, "efc": 0.2}

@@ -85,6 +85,9 @@ def test_alpha_is_the_share_of_the_whole_picture():
     loss = suppression_loss(found, hole, scale=1)
     alpha = 2 * 3 / (8 * 12)  # the sundry's box over the grid, though the hole is only a quarter of it
     assert torch.allclose(loss.probability, -alpha * found.no_object_log_prob[:, 0])
+    for power in (0.0, 0.5, 2.0):
+        loss = suppression_loss(found, hole, scale=1, alpha=power)
+        assert torch.allclose(loss.probability, -(alpha**power) * found.no_object_log_prob[:, 0])
 
 
 def test_both_thresholds_decide():

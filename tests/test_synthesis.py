@@ -110,8 +110,39 @@ def test_an_empty_alpha_is_refused():
 def test_a_sample_is_a_pure_function_of_seed_and_number(tmp_path):
     from PIL import Image
 
-    Image.effect_noise((80, 60), 50).convert("RGB").save(tmp_path / "a.png")
-    one, two = (Pairs(DrawnScenes(tmp_path, 48), 9, seed=3, ranges=Ranges()) for _ in range(2))
+    Image.effect_noise((90, 70), 50).convert("RGB").save(tmp_path / "a.png")
+    one, two = (Pairs(DrawnScenes(tmp_path, 48, 3), 9, seed=3, ranges=Ranges()) for _ in range(2))
     two[2]
     assert all(torch.equal(one[7][key], two[7][key]) for key in one[7])
     assert not torch.equal(one[7]["mask"], one[6]["mask"])
+
+
+def box_of(mask: torch.Tensor) -> torch.Tensor:
+    """1 in the smallest box around a ``[1, h, w]`` mask."""
+    rows, columns = mask[0].any(1), mask[0].any(0)
+    box = torch.zeros_like(mask)
+    box[:, rows.nonzero()[0] : rows.nonzero()[-1] + 1, columns.nonzero()[0] : columns.nonzero()[-1] + 1] = 1
+    return box
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hole_can_be_a_box_or_loose_around_the_same_copy(seed):
+    one = {"copies": (1, 1), "grow_px": (2, 2)}
+    tight, box = paste(seed, **one), paste(seed, **one | {"grow_px": (0, 0)}, boxes=1.0)
+    loose = paste(seed, **one, loose=1.0, loose_by=(0.1, 0.1))
+    assert torch.equal(box.with_object, tight.with_object) and torch.equal(loose.with_object, tight.with_object)
+    assert torch.equal(box.mask, box_of(box.mask)) and not torch.equal(tight.mask, box_of(tight.mask))
+    assert torch.equal(box.mask, box_of(paste(seed, **one | {"grow_px": (0, 0)}).mask))
+    assert torch.equal(loose.mask, paste(seed, **one | {"grow_px": (12, 12)}).mask), "2 px and a tenth of 96"
+
+
+def test_each_copy_has_a_box_of_its_own():
+    apart = {"copies": (3, 3), "grow_px": (0, 0), "scale": (0.4, 0.6), "boxes": 1.0}
+    assert 3 in {int(components(paste(seed, **apart).mask[None]).max()) for seed in range(8)}
+
+
+def test_so_many_holes_are_boxes_and_loose_ones():
+    outlines = [paste(seed, grow_px=(2, 2)) for seed in range(60)]
+    mixed = [paste(seed, grow_px=(2, 2), boxes=0.3, loose=0.3) for seed in range(60)]
+    other = sum(not torch.equal(one.mask, two.mask) for one, two in zip(outlines, mixed, strict=True))
+    assert 25 <= other <= 47, "60% of 60, within three standard deviations"

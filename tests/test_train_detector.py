@@ -13,12 +13,13 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation,
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_detector
 from training.data.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
+from training.data.recipe import NANO_FLAGS, NANO_RECIPE
 from training.held_out.detections import found, masks_of, matches, outlined, recall_and_precision
 from training.networks.detector import load_network, preprocessing_at
 from training.train_detector import labels_of, main, parse_args
 from yoeo_core.detector import load_detector
 
-SMALL = ["--resolution", "64", "--batch-size", "2", "--workers", "0", "--warmup", "0"]
+SMALL = ["--resolution", "64", "--batch-size", "2", "--workers", "0", "--warmup", "0", *NANO_FLAGS.split()]
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +114,18 @@ def test_every_weight_that_is_trained_gets_a_gradient(base, entities):
 
 
 def test_scenes_are_a_pure_function_of_seed_and_index(photos):
-    first, again = EntityScenes(photos, 48, 9, seed=3), EntityScenes(photos, 48, 9, seed=3)
+    first, again = EntityScenes(photos, 48, 9, 3, NANO_RECIPE), EntityScenes(photos, 48, 9, 3, NANO_RECIPE)
     [first[index] for index in range(4)]
     for key, value in first[7].items():
         assert value.equal(again[7][key]), key
-    pool = {"image": torch.randint(0, 256, (3, 3, 48, 48)).byte(), "entities": torch.zeros(3, 48, 48).byte()}
+    pool = [{"image": torch.randint(0, 256, (3, 48, 48)).byte(), "entities": torch.zeros(48, 48).byte()}] * 3
     half = HalfDecoded(first, pool)
     assert half[4]["image"].equal(first[4]["image"]) and half[5]["image"].equal(half[5]["image"])
     assert not half[5]["image"].equal(first[5]["image"])
 
 
 def test_every_entity_asked_for_can_be_seen(photos):
-    scenes, counts = EntityScenes(photos, 64, 60, seed=0), []
+    scenes, counts = EntityScenes(photos, 64, 60, 0, NANO_RECIPE), []
     for index in range(len(scenes)):
         masks = masks_of(scenes[index]["entities"])
         counts.append(len(masks))

@@ -11,8 +11,9 @@ from training_runs import assert_equal, draw_photographs, killed_at, launch_two,
 
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2
+from training.data.recipe import NANO_FLAGS
 
-SMALL = "--resolution 32 --workers 0 --perceptual stlpips_alex --steps-per-phase 1".split()
+SMALL = f"{NANO_FLAGS} --resolution 32 --workers 0 --perceptual stlpips_alex --steps-per-phase 1".split()
 CACHE = pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
 
 
@@ -76,6 +77,7 @@ def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(teacher, photos
     train(teacher, photos, tmp_path, *extra, str(photos))
     assert "teaches and is where the student starts" in capsys.readouterr().out
     facts = json.loads((tmp_path / "held_out.json").read_text())
+    assert {value.dtype for value in load_file(tmp_path / "model.safetensors").values()} == {torch.float32}
     assert facts["stage"] == "yoeo_stage2" and facts["hole_psnr_2_step"] > 0
     assert list((tmp_path / "sheets").iterdir())
 
@@ -84,3 +86,4 @@ def test_the_defaults_are_the_authors():
     args = train_yoeo_stage2.parse_args(["--teacher", "x", "--images", "y", "--out", "z"])
     assert (args.steps, args.batch_size, args.lr, args.steps_per_phase) == (15_000, 7, 1e-5, 1500)
     assert (args.perceptual, args.separate_fake, args.lr_schedule) == ("lpips_vgg", False, "constant")
+    assert args.dtype == "fp32", "stage 3 goes on from it"

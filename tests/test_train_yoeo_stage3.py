@@ -12,9 +12,10 @@ from training_runs import assert_equal, draw_photographs, killed_at, launch_two,
 
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2, train_yoeo_stage3
+from training.data.recipe import NANO_FLAGS
 from yoeo_core.detector import SundryDetector, write_detector
 
-SMALL = "--resolution 32 --workers 0 --perceptual stlpips_alex".split()
+SMALL = f"{NANO_FLAGS} --resolution 32 --workers 0 --perceptual stlpips_alex".split()
 CACHE = pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
 
 
@@ -89,7 +90,7 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(before, photos
     names = "lpips dmd gan discriminator efc start unpaired lpips_norm efc_norm efc_norm_after".split()
     for name in names:
         one, two = logged(tmp_path / "one", name), logged(tmp_path / "two", name)
-        assert any(one) and two == pytest.approx(one, abs=1e-5, rel=1e-3), name
+        assert any(one) and two == pytest.approx(one, abs=1e-5, rel=3e-3), name  # rounding, six steps on
 
 
 def test_the_discriminator_learns_from_paired_batches_only(before, photos, tmp_path):
@@ -133,7 +134,7 @@ def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(before, photos,
 def test_the_defaults_are_the_authors():
     args = train_yoeo_stage3.parse_args("--teacher t --student s --detector d --images i --out o".split())
     assert (args.steps, args.batch_size, args.lr, args.lr_schedule) == (3600, 7, 1e-5, "constant")
-    assert (args.perceptual, args.without) == ("lpips_vgg", [])
+    assert (args.perceptual, args.without, args.dtype) == ("lpips_vgg", [], "fp16")
 
 
 def test_half_precision_without_range_is_refused(capsys):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import AutoencoderTiny
+from PIL import Image
 from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from training_runs import draw_photographs, killed_at
@@ -14,12 +15,14 @@ from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
 from inpainting_core.engine import DiffusersEngine
 from inpainting_core.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
-from training.data.encoding import Encoder, PoolDraws
+from training.data.encoding import Encoder
+from training.data.recipe import NANO_FLAGS
 from training.held_out.few_steps import hole_psnr
 from training.networks.bases import fresh_nano
 from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
+SMALL += NANO_FLAGS.split()
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +61,10 @@ def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp
 def test_runs_can_draw_from_one_pool(photos, vae, tmp_path):
     extra = ["--steps", "2", "--cache-latents", "4", "--pool", str(tmp_path)]
     first = stage1(tmp_path / "first", photos, vae, *extra)
-    written = (tmp_path / "latents.pt").stat().st_mtime_ns
+    written = (tmp_path / "latents" / "part-000000.safetensors").stat().st_mtime_ns
     second = stage1(tmp_path / "second", photos, vae, *extra)
-    assert (tmp_path / "latents.pt").stat().st_mtime_ns == written, "encoded once"
-    assert not (tmp_path / "second" / "latents.pt").exists()
+    assert (tmp_path / "latents" / "part-000000.safetensors").stat().st_mtime_ns == written, "encoded once"
+    assert not (tmp_path / "second" / "latents").exists()
     assert all(first[key].equal(second[key]) for key in first)
 
 
@@ -121,7 +124,34 @@ def test_a_base_like_sdxl_is_trained_with_its_pooled_prompt(photos, tmp_path):
     assert trained.config.unet == UNET_LIKE_SDXL
     assert torch.equal(trained.empty_prompt.pooled, written.empty_prompt.pooled)
     key = "add_embedding.linear_1.weight"
-    assert not torch.equal(trained.unet[key], written.unet[key].half()), "what is told besides is learned too"
+    assert not torch.equal(trained.unet[key], written.unet[key]), "what is told besides is learned too"
+
+
+def test_pictures_with_maps_train_in_the_shapes_nearest_to_theirs(vae, tmp_path, monkeypatch):
+    for number, (width, height) in enumerate([(300, 180), (180, 300)]):
+        ids = Image.new("L", (width, height))
+        ids.paste(1, (60, 60, 120, 120))
+        ids.save(tmp_path / f"{number}_entities.png")
+        Image.effect_noise((width, height), 50).convert("RGB").save(tmp_path / f"{number}.png")
+    seen, call = [], train_yoeo_stage1.call_unet
+
+    def watched(unet, inputs, *rest):
+        seen.append(inputs)
+        return call(unet, inputs, *rest)
+
+    monkeypatch.setattr(train_yoeo_stage1, "call_unet", watched)
+    argv = ["--base", "nano", "--vae", str(vae), "--images", str(tmp_path), "--out", str(tmp_path / "run")]
+    argv += "--resolution 128 --steps 4 --batch-size 2 --gradient-accumulation 1 --workers 0".split()
+    train_yoeo_stage1.main(train_yoeo_stage1.parse_args(argv))
+    assert {tuple(x.shape) for x in seen} == {(2, 9, 12, 20), (2, 9, 20, 12)}
+
+
+def test_a_picture_that_cannot_be_read_stops_no_run(photos, vae, tmp_path):
+    for path in photos.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "c.png").write_bytes(b"no picture")
+    assert stage1(tmp_path / "run", tmp_path, vae, "--steps", "3")
+    assert "c.png" in (tmp_path / "run" / "left_out.csv").read_text()
 
 
 def test_a_nano_from_scratch_needs_an_autoencoder(photos, tmp_path):
@@ -135,6 +165,7 @@ def test_the_defaults_are_the_authors():
     assert args.batch_size * args.gradient_accumulation == 1000
     assert (args.steps, args.lr, args.lr_schedule, args.holes) == (800, 1e-5, "constant", "d1")
     assert (args.hole_weight, args.timestep_power, args.ema) == (0, 1, 0)
+    assert args.dtype == "fp32", "stage 2 goes on from it"
 
 
 def test_hole_weight_zero_is_a_plain_mean_and_otherwise_favours_the_hole():
@@ -151,14 +182,6 @@ def test_learning_rate_warms_up_and_falls():
     assert lr_factor(2, 10, 2, "cosine") == 1
     assert lr_factor(6, 10, 2, "cosine") == pytest.approx(0.5)
     assert lr_factor(10, 10, 2, "cosine") == pytest.approx(0)
-
-
-def test_a_pool_is_drawn_whole_before_anything_comes_again():
-    pool = {"latent": torch.arange(5.0), "mask": torch.arange(5.0)}
-    draws = PoolDraws(pool, 15, seed=1)
-    epochs = [[int(draws[5 * epoch + k]["latent"]) for k in range(5)] for epoch in range(3)]
-    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
-    assert epochs[0] != epochs[1]
 
 
 def test_psnr_counts_the_hole_only():

@@ -13,17 +13,15 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.checkpoint import DTYPES, Checkpoint, read_checkpoint, write_checkpoint
 from inpainting_core.empty_prompt import encode_empty_prompt, text_weights
 from inpainting_core.ldm_keys import unet_layout
 from training.networks.lora import merge_lora, read_lora
 from training.networks.stock_loader import marks, require_stock
 from training.networks.text_encoders import for_stock, read_texts, texts_in
 
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 NO_TEXT = "none"
 NEAR = 0.01  # relative; a prompt that was stored in half precision is within a thousandth of what its encoder gives
 

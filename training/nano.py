@@ -15,8 +15,9 @@ from time import perf_counter
 
 from inpainting_core.built_in import ASSETS, NANO_DETECTOR
 from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
+from training.data.recipe import NANO_FLAGS
 
-COMMON = "--mixed-precision bf16 --lr-schedule cosine"
+COMMON = f"{NANO_FLAGS} --mixed-precision bf16 --lr-schedule cosine"
 DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
 DISTILLED += " --save-every 100"
 STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
@@ -61,6 +62,7 @@ def main(args: argparse.Namespace) -> None:
         started = perf_counter()
         counts = ["--steps", str(max(1, round(args.share * steps)))]
         counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(out)]
+        counts += ["--pool-seed", str(10 * args.seed + 1)]  # the stages draw from one set, each in its own order
         where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
         where += ["--validation", args.validation] if args.validation else []
         random = ["--seed", str(10 * args.seed + place), "--workers", str(args.workers)]

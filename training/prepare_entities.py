@@ -13,8 +13,8 @@ Mask2Former's panoptic inference at 0.6 and 0.6.  "thing" is the mean over the e
 P(stuff)) by --semantic, any semantic or panoptic checkpoint of transformers, with the names of its things in a COCO
 panoptic json or a text file; without it every entity counts as a thing.  Annotations say themselves what is a thing.
 
-A killed run continues when it is started again.  ``entities.csv`` lists every picture with its status, and for one
-that could not be labelled the reason.
+Maps that are there are kept, verified and listed.  A killed run continues when it is started again.  ``entities.csv``
+lists every picture with its status, and for one that could not be labelled the reason.
 """
 
 import argparse
@@ -31,21 +31,23 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from inpainting_core.shapes import Int
+from training.data.annotated import instances_in
 from training.data.annotations import Annotations, add_arguments, annotations_of
-from training.data.labelled import MAP_ENDING
+from training.data.labelled import read_labelled
 from training.data.ledger import Ledger
-from training.data.pictures import list_pictures, to_tensor
-from training.data.reading import Unusable, read_bounded
+from training.data.listing import MAP, list_pictures
+from training.data.pictures import to_tensor
+from training.data.reading import Unusable, Upright, as_stored, read_upright
+from training.data.refused import DONE, ENTITIES, REFUSED
+from training.data.sources import Files
 from training.data.thingness import Thingness, load_thingness, mean_over_entities, thing_names
 from yoeo_core.detector import Detections, SundryDetector, load_detector
 from yoeo_core.metrics import panoptic_merge
 
-LIST = "entities.csv"
-DONE, REFUSED = "done", "refused"
 LONGEST = 1333  # px: more than this no detector sees; a larger picture's map is enlarged without interpolation
 
 Entities = tuple[np.ndarray, list[dict]]  # ids [h, w], 0 = nothing, and what is known of each: "id", "score", "thing"
-Source = Callable[[Path, Image.Image], Entities]
+Source = Callable[[Path, Upright], Entities]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -76,7 +78,8 @@ def source_of(args: argparse.Namespace) -> Source:
 
 def from_detector(detector: SundryDetector, thingness: Thingness | None, device: str) -> Source:
     @torch.no_grad()
-    def entities(_: Path, picture: Image.Image) -> Entities:
+    def entities(_: Path, read: Upright) -> Entities:
+        picture = read.picture
         found = detector(to_tensor(picture)[None].to(device))
         ids = panoptic_merge(found.class_logits, found.mask_logits, (picture.height, picture.width))[0].cpu()
         scores = scores_of(ids, found)
@@ -100,11 +103,9 @@ def scores_of(ids: Int[Tensor, "h w"], found: Detections) -> dict[int, float]:
 
 
 def from_annotations(annotations: Annotations) -> Source:
-    def entities(path: Path, picture: Image.Image) -> Entities:
-        if path.stem not in annotations:
-            raise Unusable("no annotation: the file does not name it")
-        instances = [each for each in annotations[path.stem](picture.height, picture.width) if not each.crowd]
-        ids, facts = np.zeros((picture.height, picture.width), dtype=np.int64), []
+    def entities(path: Path, read: Upright) -> Entities:
+        instances = [each for each in instances_in(annotations, path, read) if not each.crowd]
+        ids, facts = np.zeros((read.picture.height, read.picture.width), dtype=np.int64), []
         # the smaller over the larger, so that no thing is lost behind what it lies on
         for number, each in enumerate(sorted(instances, key=lambda each: -each.mask.sum()), start=1):
             ids[each.mask] = number
@@ -115,19 +116,27 @@ def from_annotations(annotations: Annotations) -> Source:
 
 
 def label(path: Path, source: Source) -> tuple[Image.Image, list[dict]]:
-    """A picture's map of ids at its full size, and what is known of each.  Raises Unusable with the reason."""
-    picture = read_bounded(path, LONGEST)
-    ids, facts = source(path, picture)
+    """A picture's map of ids at its full size, as its pixels are stored, and what is known of each.
+
+    Raises Unusable with the reason.
+    """
+    read = read_upright(path, LONGEST)
+    ids, facts = source(path, read)
     if ids.max() >= 2**16:
         raise Unusable(f"more than 65535 entities: got {ids.max()}")
-    stored = Image.fromarray(ids.astype(np.uint8 if ids.max() < 2**8 else np.uint16))
-    with Image.open(path) as full:
-        return stored.resize(full.size, Image.Resampling.NEAREST), facts
+    turned = as_stored(Image.fromarray(ids.astype(np.uint8 if ids.max() < 2**8 else np.uint16)), read.orientation)
+    return turned.resize(read.stored, Image.Resampling.NEAREST), facts
+
+
+def facts_of(path: Path) -> Path | None:
+    """The table beside a picture's map, if there is one."""
+    facts = path.with_name(f"{path.stem}{MAP}.json")
+    return facts if facts.exists() else None
 
 
 def save_entities(path: Path, ids: Image.Image, facts: list[dict]) -> None:
     """Write both files beside the picture, each whole or not at all; the map comes last."""
-    facts_path, map_path = (path.with_name(f"{path.stem}{MAP_ENDING}.{kind}") for kind in ("json", "png"))
+    facts_path, map_path = (path.with_name(f"{path.stem}{MAP}.{kind}") for kind in ("json", "png"))
     scratch = map_path.with_suffix(".tmp")
     scratch.write_text(json.dumps(facts))
     scratch.replace(facts_path)
@@ -152,16 +161,18 @@ def open_work(images: Path, ledger: Ledger) -> list[tuple[str, Path]]:
 
 def main(args: argparse.Namespace) -> None:
     images, source = Path(args.images), source_of(args)
-    ledger = Ledger(images / LIST)
+    ledger = Ledger(images / ENTITIES)
     progress = tqdm(open_work(images, ledger))
     for name, path in progress:
         try:
-            ids, facts = label(path, source)
+            if (beside := path.with_name(f"{path.stem}{MAP}.png")).exists():  # brought, or a killed run's
+                read_labelled(Files(name, path, beside, facts_of(path)))
+            else:
+                save_entities(path, *label(path, source))
         except Unusable as error:
             ledger.add(name, REFUSED, str(error))
             progress.write(f"{name}: {error}")
             continue
-        save_entities(path, ids, facts)
         ledger.add(name, DONE)
 
     counts = Counter(status for status, _ in ledger.rows.values())

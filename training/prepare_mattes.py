@@ -11,7 +11,8 @@
 
 --model takes a local folder or hub name of any of transformers' own models for image segmentation (instance, panoptic,
 semantic) or mask generation.  BiRefNet, RMBG and the like bring code of their own and are not among them: run them by
-that code and store ``NAME_matte.png`` (8-bit grey, white = object) beside NAME.jpg; mattes that are there are kept.
+that code and store ``NAME_matte.png`` (8-bit grey, white = object) beside NAME.jpg; mattes that are there are
+kept, verified and listed.
 
 A killed run continues when it is started again.  ``mattes.csv`` lists every picture with its status, and where there is
 no matte the reason: broken, too small, no usable object.  Delete it to have the refused ones tried again, for example
@@ -27,16 +28,18 @@ import numpy as np
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from training.data.annotations import Annotations, Instance, add_arguments, annotations_of
+from training.data.annotated import instances_in
+from training.data.annotations import Instance, add_arguments, annotations_of
 from training.data.ledger import Ledger
-from training.data.mattes import DONE, LIST, REFUSED, Pair, namesakes, pairs_of
+from training.data.mattes import Pair, namesakes, pairs_of, read_picture_and_matte
 from training.data.primary_object import Limits, primary_object
-from training.data.reading import LONGEST, Unusable, bounded_size, read_bounded
+from training.data.reading import Unusable, Upright, as_stored, bounded_size, read_upright
+from training.data.refused import DONE, MATTES, REFUSED
 from training.data.segmenters import Segmenter, load_segmenter
 
 MODEL_LONGEST = 1333  # px: what the segmenters were trained on at most; SAM's masks of a larger picture fill a memory
 
-Source = Callable[[Path, Image.Image], Iterator[Instance]]  # a picture's path and the picture -> what is in it
+Source = Callable[[Path, Upright], Iterator[Instance]]  # a picture's path and the picture -> what is in it
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,18 +70,12 @@ def source_of(args: argparse.Namespace) -> Source:
         raise ValueError(f"objects must come from --model or from annotations, got {'both' if args.model else 'none'}.")
     if annotations is None:
         return from_model(load_segmenter(args.model, args.device, args.least_score))
-    return from_annotations(annotations)
+    return lambda path, read: instances_in(annotations, path, read)
 
 
 def from_model(segment: Segmenter) -> Source:
-    return lambda _, picture: segment(picture.resize(bounded_size(picture.size, MODEL_LONGEST), reducing_gap=2.0))
-
-
-def from_annotations(annotations: Annotations) -> Source:
-    def instances(path: Path, picture: Image.Image) -> Iterator[Instance]:
-        if path.stem not in annotations:
-            raise Unusable("no annotation: the file does not name it")
-        return annotations[path.stem](picture.height, picture.width)
+    def instances(_: Path, read: Upright) -> Iterator[Instance]:
+        return segment(read.picture.resize(bounded_size(read.picture.size, MODEL_LONGEST), reducing_gap=2.0))
 
     return instances
 
@@ -90,10 +87,13 @@ def soft_matte(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def find_matte(path: Path, source: Source, limits: Limits, ignored: set[str]) -> Image.Image:
-    """The alpha of a picture's primary object at the picture's (bounded) size.  Raises Unusable with the reason."""
-    picture = read_bounded(path, LONGEST)
-    instances = (found for found in source(path, picture) if found.category not in ignored)
-    return soft_matte(primary_object(instances, limits).mask, picture.size)
+    """The alpha of a picture's primary object at the picture's (bounded) size, as its pixels are stored.
+
+    Raises Unusable with the reason.
+    """
+    read = read_upright(path)
+    instances = (found for found in source(path, read) if found.category not in ignored)
+    return as_stored(soft_matte(primary_object(instances, limits).mask, read.picture.size), read.orientation)
 
 
 def save_whole(matte: Image.Image, path: Path) -> None:
@@ -105,29 +105,31 @@ def save_whole(matte: Image.Image, path: Path) -> None:
 
 
 def open_work(args: argparse.Namespace, ledger: Ledger) -> list[tuple[str, Pair]]:
-    """The pictures that have neither a matte nor a row in the list yet, by their names in the list."""
+    """The pictures without a row in the list yet, by their names in the list."""
     images, pairs = Path(args.images), pairs_of(args.images, args.out)
     named = [(picture.relative_to(images).as_posix(), (picture, matte)) for picture, matte in pairs]
     twins = namesakes(pairs)
     for name, (picture, _) in named:
         if picture in twins and name not in ledger.rows:
             ledger.add(name, REFUSED, twins[picture])
-    return [(name, pair) for name, pair in named if name not in ledger.rows and not pair[1].exists()]
+    return [(name, pair) for name, pair in named if name not in ledger.rows]
 
 
 def main(args: argparse.Namespace) -> None:
     source = source_of(args)
     limits = Limits(args.least_score, args.least_area, args.most_area, args.most_border)
-    ledger = Ledger(Path(args.out or args.images) / LIST)
+    ledger = Ledger(Path(args.out or args.images) / MATTES)
     progress = tqdm(open_work(args, ledger))
     for name, (picture, path) in progress:
         try:
-            matte = find_matte(picture, source, limits, set(args.ignore))
+            if path.exists():  # of another tool, or of a run that was killed before it wrote the row
+                read_picture_and_matte(picture, path)
+            else:
+                save_whole(find_matte(picture, source, limits, set(args.ignore)), path)
         except Unusable as error:
             ledger.add(name, REFUSED, str(error))
             progress.write(f"{name}: {error}")
             continue
-        save_whole(matte, path)
         ledger.add(name, DONE)
 
     counts = Counter(status for status, _ in ledger.rows.values())

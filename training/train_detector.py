@@ -4,13 +4,14 @@
         --out runs/detector --resolution 512 --lr 1e-4 --mixed-precision bf16                       # one GPU
     accelerate launch -m training.train_detector --base FOLDER --images coco --out runs/detector    # several
     python -m training.train_detector --base nano --images photos --validation others --out runs/nano \\
-        --decoded-by assets/nano.safetensors --decoded 2400 --mixed-precision bf16                  # two CPU cores
+        --decoded-by assets/nano.safetensors --decoded 2400 --mixed-precision bf16 \\
+        --unlabelled drawn --smooth-every 10 --colour-jitter                                        # two CPU cores
 
 A picture with an entity map beside it (``NAME_entities.png``, as ``training.prepare_entities`` writes it) brings its
-own entities; drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows half of the pictures as an
-autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third stage.  The file it leaves
-is one .safetensors with its configuration inside.  A killed run continues when it is started again with the same
-``--out``.
+own entities; with ``--unlabelled drawn`` drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows
+half of the pictures as an autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third
+stage.  The file it leaves is one .safetensors with its configuration inside.  A killed run continues when it is started
+again with the same ``--out``.
 """
 
 import argparse
@@ -28,9 +29,10 @@ from inpainting_core.engine import load_vae
 from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
 from training.data.encoding import Encoder
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
-from training.running.optimisation import all_of, averaged, lr_factor
+from training.running.optimisation import ADAM_EPS, all_of, averaged, lr_factor
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
@@ -44,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
+    add_recipe_flags(parser)
     parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")
     parser.add_argument("--decoded", type=int, default=2400, help="pictures decoded once and drawn from (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
@@ -82,20 +85,22 @@ def main(args: argparse.Namespace) -> None:
 
     # data
     length = args.steps * args.batch_size * accelerator.num_processes
-    samples = EntityScenes(args.images, args.resolution, length, args.seed)
-    seen = all_of(EntityScenes(args.validation, args.resolution, 128, seed=0)) if args.validation else None
+    recipe = recipe_of(args)
+    samples = EntityScenes(args.images, args.resolution, length, args.seed, recipe)
+    seen = all_of(EntityScenes(args.validation, args.resolution, 128, 0, recipe)) if args.validation else None
     if args.decoded_by:
         checkpoint = read_checkpoint(args.decoded_by)
         encoder = Encoder(load_vae(checkpoint), checkpoint.config, accelerator.device)
-        scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1)
-        with accelerator.main_process_first(), accelerator.autocast():
-            pool = decoded_pool(scenes, encoder, out / "decoded.pt", args.batch_size, args.workers)
+        scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1, recipe)
+        with accelerator.autocast():
+            pool = decoded_pool(scenes, encoder, out / "decoded", args.batch_size, args.workers, accelerator)
             if seen:
-                seen["decoded"] = through_autoencoder(seen["image"], encoder, torch.Generator().manual_seed(0))
+                generators = [sample_generator(0, number) for number in range(len(seen["image"]))]
+                seen["decoded"] = through_autoencoder(seen["image"], encoder, generators)
         samples = HalfDecoded(samples, pool)
 
     # optimisation
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, eps=ADAM_EPS, weight_decay=args.weight_decay)
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
     )

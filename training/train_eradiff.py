@@ -21,21 +21,31 @@ import torch
 from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import MODES, Softness, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
-from eradiff_core.synthesis import Ranges
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, noise_from
 from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
-from training.data.pairs import SCENES, Pairs
+from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
-from training.held_out.pairs import look_along_path
+from training.data.recipe import add_picture_flags, recipe_of
+from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    frozen_dtype,
+    hole_importance,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -45,15 +55,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # where it starts
     parser.add_argument("--base", required=True, help="an inpainting checkpoint: file or diffusers folder")
     parser.add_argument("--lora-rank", type=int, default=0, help="train a LoRA of this rank; 0: all weights")
+    parser.add_argument("--lora-alpha", type=float, help="it counts alpha / rank times; left out: once")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_matte.png beside NAME is its object's alpha")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument(
         "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
     )
-    parser.add_argument("--copies", type=int, default=3, help="at most so many copies of the object a picture")
+    add_synthesis_flags(parser)
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    add_picture_flags(parser)
     add_pool_flags(parser)
+    parser.add_argument(
+        "--look", choices=MODES, nargs="+", default=LOOKS, help="held-out pictures are erased with each of these SRAs"
+    )
     # the chain
     parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
     parser.add_argument("--sampler-steps", type=int, help="draw jumps tightly around this sampler's stride instead")
@@ -62,8 +77,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
     parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    parser.add_argument("--softness", type=float, default=0.0, help="of that SRA; 0: the paper's, 1: plain attention")
+    parser.add_argument("--softness-rising", action="store_true", help="--softness at full noise, 1 without noise")
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
-    add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1)
+    add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1, dtype="fp32")
     args = parser.parse_args(argv)
     if args.mix_pixels and args.cache_latents:
         parser.error("--mix-pixels encodes a new mix at every step, so it cannot go with --cache-latents.")
@@ -76,15 +93,16 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # model: what a flag leaves open comes from the base
-    networks = load_networks(args.base, vae=None)
+    networks = load_networks(args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
-    schedule = Schedule()
+    schedule, softness = Schedule(), Softness(args.softness, args.softness_rising)
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
     if args.lora_rank:
-        add_lora(unet, args.lora_rank)
+        unet.to(frozen_dtype(args))
+        add_lora(unet, args.lora_rank, args.lora_alpha)
     if args.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     average = averaged(unet, args.ema)
@@ -94,15 +112,18 @@ def main(args: argparse.Namespace) -> None:
             return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
 
     # data
-    ranges = Ranges(copies=(1, args.copies))
-    scenes = SCENES[args.objects](args.images, config.resolution)
-    samples = samples_of(lambda count: Pairs(scenes, count, args.seed, ranges), encode, args, accelerator)
+    ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
+
+    def make(count: int, _: int, seed: int) -> Pairs:
+        return Pairs(scenes(args.images, config.resolution, seed, recipe), count, seed, ranges)
+
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Pairs(SCENES[args.objects](args.validation, config.resolution), 16, seed=1, ranges=ranges))
+        held_out = all_of(Pairs(scenes(args.validation, config.resolution, 1, recipe), 16, 1, ranges))
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=args.lr)
+    optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
@@ -118,7 +139,7 @@ def main(args: argparse.Namespace) -> None:
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
         with accelerator.autocast():
-            rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out))
+            rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out), args.look)
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
@@ -129,7 +150,7 @@ def main(args: argparse.Namespace) -> None:
         draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
         encoded = batch if args.cache_latents else encode(batch)
         latent, masked, mask = encoded["latent"], encoded["masked"], encoded["mask"]
-        noise = normal_like(latent, draws)
+        noise, size = normal_like(latent, draws), latent[0].numel()
         jumps = [draw_jump(generator, schedule.steps, args.gamma_max, args.sampler_steps) for generator in draws]
         t, gamma = torch.tensor(jumps, device=device).unbind(1)
         chain = {"noise": noise, "t": t, "gamma": gamma, "schedule": schedule, "mixing": args.mixing}
@@ -139,12 +160,14 @@ def main(args: argparse.Namespace) -> None:
             output = call_unet(unet, unet_input(noisy, mask, masked), t, prompt)
             return noise_from(config.prediction, output.float(), noisy, schedule.signal[t.cpu()])
 
-        # 2. the loss and the step, some of them under the attention that EraDiff samples with
+        # 2. the loss and the step, some of them under the attention that EraDiff samples with.  Eq. 9 is a sum over
+        # the latent; what is logged, and what --clip is measured in, is the mean, alike at every resolution
         sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
-        attention = rectifier(mask, "rectified" if sra else "off")
+        attention = rectifier(mask, "rectified" if sra else "off", softness)
+        sigma = schedule.sigmas.to(device)[t]
         with (
             accelerator.accumulate(unet),
-            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:]),
+            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:], sigma),
         ):
             if args.mix_pixels:
                 pictures = batch["original"], batch["with_object"]
@@ -152,9 +175,9 @@ def main(args: argparse.Namespace) -> None:
             else:
                 losses = cro_loss(predict_noise, latent, encoded["object"], **chain)
             loss = losses.mean()
-            accelerator.backward(loss)
+            accelerator.backward(size * loss)
             if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(parameters, args.clip)
+                norm = accelerator.clip_grad_norm_(parameters, args.clip * size) / size
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:
@@ -184,9 +207,9 @@ def main(args: argparse.Namespace) -> None:
             facts["before"] = config.training
         config = replace(config, training=facts)
         if args.lora_rank:
-            write_lora(out / "lora.safetensors", lora_weights(kept()), config)
+            write_lora(out / "lora.safetensors", lora_weights(kept()), config, DTYPES[args.dtype])
         else:
-            save_networks(out / "model.safetensors", networks, kept().state_dict(), config)
+            save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

@@ -10,6 +10,7 @@ A killed run continues when it is started again with the same ``--out``.
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -18,8 +19,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from training.data.pictures import PictureViews, list_pictures, read_rgb, to_tensor
+from training.data.pictures import to_tensor
+from training.data.reading import read_bounded
+from training.data.stream import Stream, source_of
+from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
+from training.running.optimisation import ADAM_EPS
 from training.running.resume import remaining, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -70,8 +75,10 @@ def reconstruction_loss(decoded: torch.Tensor, image: torch.Tensor) -> torch.Ten
 def held_out(vae: AutoencoderTiny, folder: str, size: int = 256) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Up to 32 held-out pictures, their reconstructions and the mean PSNR in dB."""
     device = next(vae.parameters()).device
-    paths = list_pictures(folder)[:32]
-    image = torch.stack([to_tensor(read_rgb(p).resize((size, size))) for p in paths]).to(device)
+    source = source_of(folder)
+    stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed=0)
+    pictures = [stream.read(place, lambda files: read_bounded(files.picture)) for place in range(min(32, len(source)))]
+    image = torch.stack([to_tensor(picture.resize((size, size))) for picture in pictures]).to(device)
     latents = [vae.encode(one * 2 - 1).latents for one in image.split(1)]
     decoded = torch.cat([vae.decode(one).sample for one in latents]).float().clamp(-1, 1) / 2 + 0.5
     mse = (decoded - image).square().flatten(1).mean(1)
@@ -92,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
     set_seed(args.seed)
     vae = pass_through_(AutoencoderTiny())
     round_trip = NoisyRoundTrip(vae, args.latent_noise).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, eps=ADAM_EPS, betas=(0.9, 0.99), weight_decay=1e-4)
     warmup = min(100, args.steps)
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimizer,

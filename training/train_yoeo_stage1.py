@@ -5,7 +5,7 @@
     accelerate launch -m training.train_yoeo_stage1 --base sd15_inpaint.safetensors --images photos --out runs/stage1 \\
         --gradient-accumulation 25                                                             # several
     python -m training.train_yoeo_stage1 --base nano --vae runs/vae/vae --images photos --out runs/smoke \\
-        --steps 3 --batch-size 2 --gradient-accumulation 1 --cache-latents 8                   # smoke run on a CPU
+        --steps 3 --batch-size 2 --gradient-accumulation 1 --unlabelled drawn                   # smoke run on a CPU
 
 ``--holes d1`` is YOEO's paired set: no whole entity ever lies in a hole, so the truth never holds a new object.
 ``--holes any`` is ordinary inpainting and makes a base as SD-Inpaint is one, its habit of drawing objects included.
@@ -22,6 +22,7 @@ from accelerate.utils import set_seed
 from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import UNDER_HOLE, unet_input
 from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, target_of
@@ -30,10 +31,19 @@ from inpainting_core.texture import TEXTURES
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, hole_importance, rates_of
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    hole_importance,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 
@@ -54,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--holes", choices=["d1", "any"], default="d1", help="d1: no whole entity inside; any: ordinary"
     )
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    add_recipe_flags(parser)
     add_pool_flags(parser)
     parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
     parser.add_argument(
@@ -61,7 +72,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
-    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100)
+    add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100, dtype="fp32")
     return parser.parse_args(argv)
 
 
@@ -92,16 +103,19 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"])
 
     # data
-    samples = samples_of(
-        lambda count: Composites(args.images, resolution, count, args.seed, args.holes), encode, args, accelerator
-    )
+    recipe = recipe_of(args)
+
+    def make(count: int, block: int, seed: int) -> Composites:
+        return Composites(args.images, resolution, count, seed, args.holes, recipe, block)
+
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        seen = all_of(Composites(args.validation, resolution, 8, seed=0, holes=args.holes))
+        seen = all_of(Composites(args.validation, resolution, 8, 0, args.holes, recipe))
         # no object lies under these holes, so that the truth can be guessed and PSNR says something
-        judged = all_of(Composites(args.validation, resolution, 32, seed=1, holes="d1"))
+        judged = all_of(Composites(args.validation, resolution, 32, 1, "d1", recipe))
 
     # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
     accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
@@ -136,7 +150,8 @@ def main(args: argparse.Namespace) -> None:
 
         # 2. the loss and the step, some of them under the attention that EraDiff samples with
         mode = "rectified" if torch.rand((), generator=generator) < args.rectified else "off"
-        attention = self_attention(accelerator.unwrap_model(unet), rectifier(mask, mode), latent.shape[-2:])
+        rectified, sigma = rectifier(mask, mode), schedule.sigmas[t].to(latent)
+        attention = self_attention(accelerator.unwrap_model(unet), rectified, latent.shape[-2:], sigma)
         with accelerator.accumulate(unet), attention:
             inputs = unet_input(noisy, mask, masked)
             output = call_unet(unet, inputs, t.to(latent.device), prompt)
@@ -171,7 +186,8 @@ def main(args: argparse.Namespace) -> None:
         facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
         if config.training:
             facts["before"] = config.training
-        save_networks(out / "model.safetensors", networks, kept.state_dict(), replace(config, training=facts))
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, kept.state_dict(), config, DTYPES[args.dtype])
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

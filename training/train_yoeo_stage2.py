@@ -4,7 +4,7 @@
         --mixed-precision bf16 --gradient-checkpointing                                        # one GPU
     accelerate launch -m training.train_yoeo_stage2 --teacher ... --images photos --out runs/stage2 ...   # several
     python -m training.train_yoeo_stage2 --teacher assets/nano.safetensors --images photos --out runs/smoke \\
-        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                   # smoke run on a CPU
+        --steps 3 --batch-size 2 --unlabelled drawn --perceptual stlpips_alex                  # smoke run on a CPU
 
 The student starts from the teacher's file.  Its single step is held against what the teacher's 20-step solver makes of
 the same noisy latent (LPIPS), against the teacher's score (DMD) and against real latents (GAN); the paired set D1 only.
@@ -22,40 +22,61 @@ from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
+from training.networks.discriminators import OURS
 from training.networks.perceptual import DISTANCES, perceptual_net
-from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, following_loss, hole_error, middle_channels
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.distilling import (
+    Denoiser,
+    Distillation,
+    Draw,
+    add_distilling_flags,
+    following_loss,
+    hole_error,
+    middle_channels,
+)
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    frozen_dtype,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
-from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase
+from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase, reweighed
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
     parser.add_argument("--teacher", required=True, help="stage 1's file; the student starts from it too")
+    parser.add_argument("--base", help="whole checkpoint that a teacher is laid over which is a UNet alone")
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
+    add_distilling_flags(parser)
     parser.add_argument(
         "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
     )
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
-    add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1)
+    add_run_flags(parser, steps=15_000, batch_size=7, lr=1e-5, accumulation=1, dtype="fp32")
     return parser.parse_args(argv)
 
 
@@ -65,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
-    networks = load_networks(args.teacher, vae=None)
+    networks = load_networks(args.teacher, base=args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
     encoder = Encoder(networks.vae, config, device)
@@ -86,21 +107,22 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"])
 
     # data
-    samples = samples_of(
-        lambda count: Composites(args.images, config.resolution, count, args.seed, "d1"), encode, args, accelerator
-    )
+    recipe = recipe_of(args)
+
+    def make(count: int, block: int, seed: int) -> Composites:
+        return Composites(args.images, config.resolution, count, seed, "d1", recipe, block)
+
+    samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Composites(args.validation, config.resolution, 32, seed=1, holes="d1"))
+        held_out = all_of(Composites(args.validation, config.resolution, 32, 1, "d1", recipe))
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in learners]
-    rates = [rates_of(optimizer, args) for optimizer in optimizers]
-    learners, optimizers = (
-        [accelerator.prepare(part) for part in learners],
-        [accelerator.prepare(o) for o in optimizers],
-    )
-    accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
+    # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
+    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
+    rates = rates_of(optimizer, args)
+    *learners, optimizer = accelerator.prepare(*learners, optimizer)
+    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
     accelerator.init_trackers("train_yoeo_stage2")
     done = resume(accelerator, out)
     passes = done * args.gradient_accumulation
@@ -120,7 +142,7 @@ def main(args: argparse.Namespace) -> None:
     step, numbers = done, {}
     progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
     for number, batch in enumerate(loader, start=passes):
-        now = phase(step, args.steps_per_phase)
+        now = reweighed(phase(step, args.steps_per_phase), args.lambda_1, args.lambda_2, args.lambda_3)
         encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
         start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
         with accelerator.accumulate(*learners):
@@ -148,14 +170,12 @@ def main(args: argparse.Namespace) -> None:
                 accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(learners[0].parameters(), args.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:
             continue
         step += 1
-        for rate in rates:
-            rate.step()
+        rates.step()
         if average is not None:
             average.update_parameters(accelerator.unwrap_model(learners[0]))
 
@@ -163,7 +183,7 @@ def main(args: argparse.Namespace) -> None:
         said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in (terms | others).items()}
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})
-        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates[0].get_last_lr()[0]}, step=step)
+        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates.get_last_lr()[0]}, step=step)
         if step % args.save_every == 0 or step == args.steps:
             save_for_resume(accelerator, out, step)
             if accelerator.is_main_process and args.validation:
@@ -176,8 +196,9 @@ def main(args: argparse.Namespace) -> None:
             numbers = show(step)
         facts = {"stage": "yoeo_stage2", "steps": args.steps, "perceptual": args.perceptual, **numbers}
         facts["before"] = config.training
-        save_networks(out / "model.safetensors", networks, kept().state_dict(), replace(config, training=facts))
-        save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / "discriminator.safetensors")
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
+        save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / OURS)
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

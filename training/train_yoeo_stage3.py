@@ -5,7 +5,7 @@
     accelerate launch -m training.train_yoeo_stage3 --teacher ... --out stage3 ...                             # several
     python -m training.train_yoeo_stage3 --teacher assets/nano.safetensors --student smoke/model.safetensors \\
         --detector assets/nano_detector.safetensors --images photos --out smoke3 \\
-        --steps 3 --batch-size 2 --cache-latents 8 --perceptual stlpips_alex                  # smoke run on a CPU
+        --steps 3 --batch-size 2 --unlabelled drawn --perceptual stlpips_alex                 # smoke run on a CPU
 
 Half of the batches are D1, paired, as in stage 2; half are D2, whose holes hold whole entities of the picture.  What
 the teacher invents there is masked out of LPIPS and DMD; what the student invents is suppressed (L_SS), and what runs
@@ -21,27 +21,50 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tqdm import tqdm
 
+from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import load_networks, save_networks
+from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
 from training.networks.perceptual import DISTANCES, perceptual_net
-from training.running.distilling import TRUTH, Denoiser, Distillation, Draw, hole_error, middle_channels
-from training.running.judging import HalfUnpaired, judged_terms, pull_of, teachers_own
-from training.running.optimisation import accelerator_of, add_run_flags, all_of, averaged, frozen_dtype, rates_of
+from training.running.distilling import (
+    Denoiser,
+    Distillation,
+    Draw,
+    add_distilling_flags,
+    hole_error,
+    middle_channels,
+)
+from training.running.judging import (
+    HalfUnpaired,
+    add_judging_flags,
+    judged_terms,
+    judgement_of,
+    pull_of,
+    teachers_own,
+)
+from training.running.optimisation import (
+    ADAM_EPS,
+    accelerator_of,
+    add_run_flags,
+    all_of,
+    averaged,
+    frozen_dtype,
+    rates_of,
+)
 from training.running.resume import loader_of, resume, save_for_resume
 from training.running.sheets import save_sheet
-from yoeo_core.balance import SHARE
 from yoeo_core.detector import load_detector
-from yoeo_core.discriminator import Discriminator
-from yoeo_core.distillation import PHASES, draw_start
+from yoeo_core.distillation import PHASES, draw_start, reweighed
 
 PARTS = ("d2", "ss", "efc")
 
@@ -50,7 +73,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
     parser.add_argument("--teacher", required=True, help="stage 1's file")
-    parser.add_argument("--student", required=True, help="stage 2's file, its discriminator.safetensors beside it")
+    parser.add_argument("--student", required=True, help="stage 2's file")
+    parser.add_argument("--base", help="whole checkpoint that either is laid over which is a UNet alone")
+    parser.add_argument("--discriminator", help=f"stage 2's; left out: {OURS} or {THEIRS} beside the student")
     parser.add_argument(
         "--detector", required=True, help="Mask2Former: a folder, our .safetensors, or EntitySeg's .pth"
     )
@@ -58,13 +83,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
+    add_distilling_flags(parser)
+    add_judging_flags(parser)
     parser.add_argument("--without", choices=PARTS, nargs="+", default=[], help="parts left out, for ablations")
     # the authors': batch 7, 3,600 steps, AdamW 1e-5 constant for both
-    add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1)
+    add_run_flags(parser, steps=3_600, batch_size=7, lr=1e-5, accumulation=1, dtype="fp16")
     args = parser.parse_args(argv)
     if args.mixed_precision == "fp16":
         parser.error("gradient norms are compared before any loss is scaled: --mixed-precision must be no or bf16.")
@@ -77,7 +104,7 @@ def main(args: argparse.Namespace) -> None:
     out, device = Path(args.out), accelerator.device
 
     # networks: the teacher of stage 1 and the detector are frozen, the student and discriminator of stage 2 go on
-    networks, inherited = load_networks(args.student, vae=None), load_networks(args.teacher, vae=None)
+    networks, inherited = (load_networks(source, base=args.base) for source in (args.student, args.teacher))
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     if inherited.config.unet != config.unet:
         raise ValueError(f"teacher and student must be of one shape, got {inherited.config.unet} and {config.unet}.")
@@ -85,7 +112,7 @@ def main(args: argparse.Namespace) -> None:
         got = f"{inherited.config.under_hole} and {config.under_hole}"
         raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
     accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
-    accelerator.print(f"{args.student} goes on, with its discriminator: {config.training}")
+    accelerator.print(f"{args.student} goes on: {config.training}")
     accelerator.print(f"{args.detector} judges")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
@@ -93,8 +120,8 @@ def main(args: argparse.Namespace) -> None:
     frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)
     distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
-    discriminator = Discriminator(middle_channels(frozen)).to(device)
-    discriminator.load_state_dict(load_file(Path(args.student).with_name("discriminator.safetensors")))
+    told_by = args.discriminator or discriminator_beside(args.student)
+    discriminator = read_discriminator(told_by, middle_channels(frozen)).to(device)
     detector = load_detector(args.detector, device)
     if args.gradient_checkpointing:
         for part in (student, frozen, networks.vae):
@@ -106,23 +133,25 @@ def main(args: argparse.Namespace) -> None:
             return encoder(batch["image"], batch["mask"]) | {"hole": batch["mask"].to(device)}
 
     # data: the optimizer's whole batch is of one kind
-    def set_of(holes: str) -> torch.utils.data.Dataset:
-        def make(count: int) -> Composites:
-            return Composites(args.images, config.resolution, count, args.seed, holes)
+    recipe = recipe_of(args)
 
-        return samples_of(make, encode, args, accelerator, f"{holes}.pt")
+    def set_of(holes: str) -> torch.utils.data.Dataset:
+        def make(count: int, block: int, seed: int) -> Composites:
+            return Composites(args.images, config.resolution, count, seed, holes, recipe, block)
+
+        return samples_of(make, encode, encoder, args, accelerator, holes)
 
     whole = args.batch_size * accelerator.num_processes * args.gradient_accumulation
     share = 0.0 if "d2" in args.without else 0.5
     samples = HalfUnpaired(set_of("d1"), set_of("d2"), whole, args.seed, share)
     if args.validation:
         paired, unpaired = (
-            all_of(Composites(args.validation, config.resolution, count, 1, holes))
+            all_of(Composites(args.validation, config.resolution, count, 1, holes, recipe))
             for count, holes in ((32, "d1"), (64, "d2"))
         )
 
     # optimisation
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr) for part in (student, discriminator)]
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args) for optimizer in optimizers]
     student, discriminator, *optimizers = accelerator.prepare(student, discriminator, *optimizers)
     accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
@@ -143,7 +172,8 @@ def main(args: argparse.Namespace) -> None:
         return numbers | found
 
     mean_over_processes = partial(accelerator.reduce, reduction="mean")
-    step, numbers, now = done, {}, PHASES[-1]
+    by, now = judgement_of(args), reweighed(PHASES[-1], args.lambda_1, args.lambda_2, args.lambda_3)
+    step, numbers = done, {}
     progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
     for number, batch in enumerate(loader, start=passes):
         alone = bool(batch["unpaired"].any())  # without a truth: D2
@@ -157,7 +187,7 @@ def main(args: argparse.Namespace) -> None:
                 answer = distillation.answer(own, encoded, draw, start, told_truth)
                 with torch.no_grad():
                     seen = detector(answer.target)
-                keep = 1 - teachers_own(seen, encoded["hole"]) if alone else None
+                keep = 1 - teachers_own(seen, encoded["hole"], by) if alone else None
                 fake = Denoiser(raw, config.prediction, prompt)
                 judge.requires_grad_(False)
                 terms = distillation.terms(answer, fake, judge, encoded, draw, now, keep)
@@ -165,9 +195,9 @@ def main(args: argparse.Namespace) -> None:
                     terms["truth"] = args.truth * hole_error(answer, encoded).mean()
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
-                told = judged_terms(detector, answer, encoded["hole"], seen, alone)
+                told = judged_terms(detector, answer, encoded["hole"], seen, alone, by)
                 told = {name: term for name, term in told.items() if name.split("_")[0] not in args.without}
-            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes)
+            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes, by.shares)
             accelerator.backward(pull)
 
             # 3. what the discriminator is told: on D2 nothing, there is an object in what it would take for real
@@ -194,7 +224,8 @@ def main(args: argparse.Namespace) -> None:
         said = {name: mean_over_processes(term.detach()).item() for name, term in (terms | told).items()}
         for name, cap in caps.items():
             said |= {f"{name}_norm": cap.norm.item(), f"{name}_norm_after": cap.norm_after.item()}
-            said["lpips_norm"] = cap.allowed.item() / SHARE
+            if share := by.shares[name]:
+                said["lpips_norm"] = cap.allowed.item() / share
         progress.update()
         progress.set_postfix({name: f"{value:.4f}" for name, value in said.items() if "norm" not in name})
         said |= {"norm": float(norm), "start": start, "unpaired": float(alone), "lr": rates[0].get_last_lr()[0]}
@@ -212,8 +243,8 @@ def main(args: argparse.Namespace) -> None:
         facts = {"stage": "yoeo_stage3", "steps": args.steps, "without": args.without, **numbers}
         facts["before"] = config.training
         weights = (average.module if average is not None else raw).state_dict()
-        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts))
-        save_file(judge.state_dict(), out / "discriminator.safetensors")
+        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts), DTYPES[args.dtype])
+        save_file(judge.state_dict(), out / OURS)
         (out / "held_out.json").write_text(json.dumps(facts, indent=2))
     accelerator.end_training()
 

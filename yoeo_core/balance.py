@@ -37,17 +37,19 @@ def capped(
     terms: Mapping[str, Float[Tensor, ""]],
     distillation: Float[Tensor, ""],
     weight: Float[Tensor, "*dims"],
-    share: float = SHARE,
+    shares: Mapping[str, float] | None = None,
     reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, Cap]:
-    """Each term's cap: it is allowed ``share`` of g, the distillation's gradient norm at ``weight``.
+    """Each term's cap: of g, the distillation's gradient norm at ``weight``, it is allowed its share, or SHARE.
 
     ``terms`` and ``distillation`` are a batch's losses, whose graph is kept; multiply each term by its scale and take
     one backward pass.  In data-parallel training ``reduce`` averages a gradient over the processes, so that all of
     them find the norm of the whole batch and scale alike.
     """
-    allowed = share * gradient_norm(distillation, weight, reduce)
-    return {name: Cap(gradient_norm(term, weight, reduce), allowed) for name, term in terms.items()}
+    whole, shares = gradient_norm(distillation, weight, reduce), shares or {}
+    return {
+        name: Cap(gradient_norm(term, weight, reduce), shares.get(name, SHARE) * whole) for name, term in terms.items()
+    }
 
 
 def gradient_norm(

@@ -6,7 +6,7 @@ real latents (GAN).  Every loss is one number a sample; the weights are in ``Pha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,13 +25,14 @@ SMALLEST_DISTANCE = 1e-5  # keeps DMD's weight finite
 class Phase:
     """How a part of the training goes.
 
-    ``mixture`` weighs the Gaussians around timesteps 999, 749, 499 and 249; ``dmd`` and ``gan`` weigh their losses,
-    beside LPIPS's 1.
+    ``mixture`` weighs the Gaussians around timesteps 999, 749, 499 and 249; ``dmd``, ``gan`` and ``lpips`` weigh
+    their losses.
     """
 
     mixture: tuple[float, float, float, float]
     dmd: float
     gan: float
+    lpips: float = 1.0
 
 
 PHASES = (
@@ -47,6 +48,12 @@ def phase(step: int, steps_per_phase: int = STEPS_PER_PHASE) -> Phase:
     if steps_per_phase == 0:
         return PHASES[-1]
     return PHASES[min(step // steps_per_phase, len(PHASES) - 1)]
+
+
+def reweighed(phase: Phase, lpips: float, dmd: float, gan: float) -> Phase:
+    """The phase of a training that ends with these weights, the paper's lambda_1, lambda_2 and lambda_3."""
+    last = PHASES[-1]
+    return replace(phase, lpips=lpips, dmd=phase.dmd * (dmd / last.dmd), gan=phase.gan * (gan / last.gan))
 
 
 def start_probabilities(phase: Phase) -> Float[Tensor, "20"]:

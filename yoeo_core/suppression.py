@@ -40,11 +40,13 @@ def suppression_loss(
     score: float = 0.2,
     scale: float = 0.5,
     form: str = "official",
+    alpha: float = 1.0,
 ) -> Suppression:
     """L_SS of each sample; hole 1 where erased, at the picture's size.  A batch's loss is the mean over samples.
 
-    Over the sundries i, with alpha_i their share of the picture (a count, so no gradient passes it) and p0 the
-    probability of no-object: ``probability`` is ``-sum alpha_i log p0_i``, ``mask`` is ``-sum_xy log(1 - m_i) / hw``.
+    Over the sundries i, with p0 the probability of no-object and alpha_i their share of the picture to the power of
+    ``alpha`` (a count, so no gradient passes it; at 0 all weigh alike): ``probability`` is ``-sum alpha_i log p0_i``,
+    ``mask`` is ``-sum_xy log(1 - m_i) / hw``.
     ``official`` is the authors' code, which sums the mask term over the hole only; ``paper`` is the formula as
     printed, over the whole picture, with the IoS of binary masks.  Both are 0 where no query is a sundry.
     ``scale`` is the paper's lambda_SS.  Raises ValueError for an unknown form.
@@ -52,11 +54,11 @@ def suppression_loss(
     check_form(form)
     sundry = sundries(detections, hole, ios, score, binary=form == "paper")
     logits = detections.mask_logits
-    alpha = (logits > 0).to(logits).mean((-2, -1))
+    share = (logits > 0).to(logits).mean((-2, -1)) ** alpha
     not_masked = F.softplus(logits)  # -log(1 - sigmoid)
     if form == "official":
         not_masked = not_masked * on_grid(hole, logits)
-    probability = -(sundry * alpha * detections.no_object_log_prob).sum(1)
+    probability = -(sundry * share * detections.no_object_log_prob).sum(1)
     return Suppression(scale * probability, scale * (sundry * not_masked.mean((-2, -1))).sum(1))
 
 

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from training.data.composites import Composites
 from training.data.encoding import Encoder
-from training.data.pictures import random_view, to_tensor
+from training.data.pictures import to_tensor
+from training.data.pools import Pool, claim, encode_parts
+from training.data.randomness import normal_like, sample_generator
+from training.data.recipe import PUBLISHED, Recipe
 from training.data.shapes_drawn import closed_outline, coverage, random_thing
 
 SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not asked for
@@ -25,12 +28,13 @@ SMALLEST_VISIBLE = 0.003  # of the picture: less than this of a thing is not ask
 class EntityScenes(Dataset):
     """Pictures with the ids of the entities in them; sample ``i`` is a pure function of (seed, i).
 
-    A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other.
-    Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``entities`` ``[size, size]`` ids, 0 = nothing.
+    A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other that the
+    recipe takes.
+    Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``entities`` ``[size, size]`` ids, 0 = nothing, ``number``.
     """
 
-    def __init__(self, folder: str | Path, size: int, length: int, seed: int):
-        self.pictures = Composites(folder, size, length, seed, holes="d1")
+    def __init__(self, folder: str | Path, size: int, length: int, seed: int, recipe: Recipe = PUBLISHED):
+        self.pictures, self.size = Composites(folder, size, length, seed, "d1", recipe), size
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -43,7 +47,7 @@ class EntityScenes(Dataset):
         if entities is None:
             picture, entities = self.drawn(picture, rng, index)
         image = to_tensor(Image.fromarray(camera(np.asarray(picture, dtype=np.float32), rng)))
-        return {"image": image, "entities": torch.from_numpy(visible(entities))}
+        return {"image": image, "entities": torch.from_numpy(visible(entities)), "number": torch.tensor(index)}
 
     def drawn(self, picture: Image.Image, rng: np.random.Generator, index: int) -> tuple[Image.Image, np.ndarray]:
         """Distractions first, so that things lie over them; then sharp things and, now and then, a soft one."""
@@ -63,9 +67,8 @@ class EntityScenes(Dataset):
         self, pixels: np.ndarray, rng: np.random.Generator, index: int, opacity: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """One thing with a blurred edge, at this opacity: the new pixels and its alpha before the opacity."""
-        other = random_view(self.pictures.pictures.draw(rng, index + 1).picture, self.pictures.size, rng)
-        colours, alpha = random_thing(np.asarray(other, dtype=np.float32), *pixels.shape[:2], rng)
-        alpha = ndimage.gaussian_filter(alpha, rng.uniform(0.003, 0.02) * self.pictures.size)
+        colours, alpha = random_thing(self.pictures.other_view(rng, index, 1), *pixels.shape[:2], rng)
+        alpha = ndimage.gaussian_filter(alpha, rng.uniform(0.003, 0.02) * self.size)
         return pixels + opacity * alpha[..., None] * (colours - pixels), alpha
 
 
@@ -99,33 +102,36 @@ def visible(entities: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def through_autoencoder(image: Tensor, encoder: Encoder, generator: torch.Generator) -> Tensor:
+def through_autoencoder(image: Tensor, encoder: Encoder, generators: list[torch.Generator]) -> Tensor:
     """Encode and decode ``[b, 3, h, w]``, half of the time with up to 0.25 of noise on the unit-variance latent."""
     latent = encoder.encode(image)
-    amount = (torch.rand(len(image), generator=generator) * 0.5 - 0.25).clamp_min(0)[:, None, None, None]
-    noise = torch.randn(latent.shape, generator=generator)
-    return encoder.decode(latent + (noise * amount).to(latent)).to(image)
+    drawn = torch.stack([torch.rand((), generator=generator) for generator in generators])
+    amount = (drawn * 0.5 - 0.25).clamp_min(0)[:, None, None, None]
+    return encoder.decode(latent + normal_like(latent, generators) * amount.to(latent)).to(image)
 
 
 def decoded_pool(
-    scenes: EntityScenes, encoder: Encoder, path: Path, batch_size: int, workers: int
-) -> dict[str, Tensor]:
-    """Every scene as the autoencoder gives it back, made once and kept at ``path``; 8 bits a value."""
-    if not path.exists():
-        generator, batches = torch.Generator().manual_seed(scenes.pictures.seed), []
-        for batch in tqdm(DataLoader(scenes, batch_size, num_workers=workers), desc="decoding"):
-            image = through_autoencoder(batch["image"], encoder, generator)
-            batches.append({"image": (image * 255).round().byte(), "entities": batch["entities"].byte()})
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
-    return torch.load(path, weights_only=True)
+    scenes: EntityScenes, encoder: Encoder, folder: Path, batch_size: int, workers: int, accelerator: Accelerator
+) -> Pool:
+    """Every scene as the autoencoder gives it back, made once by all processes and kept in a folder; 8 bits a value."""
+
+    def decode(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        generators = [sample_generator(scenes.pictures.seed, number) for number in batch["number"].tolist()]
+        image = through_autoencoder(batch["image"], encoder, generators)
+        return {"image": (image * 255).round().byte(), "entities": batch["entities"].byte()}
+
+    with accelerator.main_process_first():
+        facts = scenes.pictures.facts() | encoder.facts() | {"precision": accelerator.mixed_precision}
+        claim(folder, facts | {"scenes": "EntityScenes"})
+    encode_parts(scenes, decode, folder, batch_size, workers, accelerator.process_index, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    return Pool(folder, len(scenes))
 
 
 class HalfDecoded(Dataset):
     """Fresh scenes and, at every odd place, one of a decoded pool, flipped half of the time and in another light."""
 
-    def __init__(self, scenes: EntityScenes, pool: dict[str, Tensor]):
+    def __init__(self, scenes: EntityScenes, pool: Pool | list[dict[str, Tensor]]):
         self.scenes, self.pool = scenes, pool
 
     def __len__(self) -> int:
@@ -135,9 +141,10 @@ class HalfDecoded(Dataset):
         if index % 2 == 0:
             return self.scenes[index]
         rng = np.random.default_rng((self.scenes.pictures.seed, index))
-        chosen = rng.integers(len(self.pool["image"]))
-        image, entities = self.pool["image"][chosen].float() / 255, self.pool["entities"][chosen].long()
+        sample = self.pool[int(rng.integers(len(self.pool)))]
+        image, entities = sample["image"].float() / 255, sample["entities"].long()
         if rng.random() < 0.5:
             image, entities = image.flip(-1), entities.flip(-1)
         gain = torch.from_numpy(rng.uniform(0.85, 1.15, (3, 1, 1))).float()
-        return {"image": (image * gain + rng.uniform(-0.06, 0.06)).clamp(0, 1), "entities": entities}
+        image = (image * gain + rng.uniform(-0.06, 0.06)).clamp(0, 1)
+        return {"image": image, "entities": entities, "number": torch.tensor(index)}

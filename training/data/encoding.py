@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -10,12 +10,13 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import max_pool2d
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from inpainting_core.architecture import ModelConfig
+from inpainting_core.engine import without_fp16
 from inpainting_core.latents import masked_picture, scale_latent, unscale_latent
 from inpainting_core.shapes import Float
+from training.data.pools import PART, Pool, PoolDraws, claim, encode_parts
 
 # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8], stage 3's "hole" [b, 1, h, w]
 Encoded = dict[str, Tensor]
@@ -26,16 +27,29 @@ class Encoder:
 
     def __init__(self, vae: AutoencoderKL | AutoencoderTiny, config: ModelConfig, device: torch.device):
         self.vae = vae.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        self.scale, self.under_hole, self.device = config.vae.scale, config.under_hole, device
+        self.shape, self.under_hole, self.device = config.vae, config.under_hole, device
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h8 w8"]:
         """The mean latent: a sample drawn from the KL encoder's narrow posterior would add noise we do not need."""
-        encoded = self.vae.encode(image.to(self.device) * 2 - 1)
+        with without_fp16(self.shape, self.device):
+            encoded = self.vae.encode(image.to(self.device) * 2 - 1)
         raw = encoded.latents if isinstance(self.vae, AutoencoderTiny) else encoded.latent_dist.mode()
-        return scale_latent(raw.float(), self.scale)
+        return scale_latent(raw.float(), self.shape.scale)
+
+    def facts(self) -> dict[str, str | float]:
+        """What an encoded sample depends on.
+
+        Weights count as fp16: a file keeps them so, and the next stage reads what the last one wrote.
+        """
+        weights = sha256()
+        for key, value in sorted(self.vae.state_dict().items()):
+            weights.update(key.encode() + value.detach().cpu().half().numpy().tobytes())
+        return {"autoencoder": weights.hexdigest()[:16], "scale": self.shape.scale, "under_hole": self.under_hole}
 
     def decode(self, latent: Float[Tensor, "b 4 h8 w8"]) -> Float[Tensor, "b 3 h w"]:
-        return self.vae.decode(unscale_latent(latent, self.scale)).sample.float().clamp(-1, 1) / 2 + 0.5
+        with without_fp16(self.shape, self.device):
+            decoded = self.vae.decode(unscale_latent(latent.float(), self.shape.scale)).sample
+        return decoded.float().clamp(-1, 1) / 2 + 0.5
 
     @torch.no_grad()
     def __call__(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Encoded:
@@ -60,63 +74,38 @@ class Encoder:
         return encoded | {"object": torch.where(encoded["mask"] > 0, latent, encoded["latent"])}
 
 
-def encode_pool(
-    samples: Dataset, encode: Callable[[dict[str, Tensor]], Encoded], path: Path, batch_size: int, workers: int
-) -> Encoded:
-    """Encode every sample once and keep the result at ``path``; a resumed run reads it back."""
-    if not path.exists():
-        loader = DataLoader(samples, batch_size, num_workers=workers)
-        batches = [encode(batch) for batch in tqdm(loader, desc="encoding")]
-        pool = {key: torch.cat([batch[key].half().cpu() for batch in batches]) for key in batches[0]}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(pool, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
-    return torch.load(path, weights_only=True)
-
-
-class PoolDraws(Dataset):
-    """Endless passes over an encoded pool, each in an order of its own; item ``i`` is a pure function of (seed, i)."""
-
-    def __init__(self, pool: Encoded, length: int, seed: int):
-        self.pool, self.length, self.seed = pool, length, seed
-        self.order = lru_cache(maxsize=2)(self._order)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Encoded:
-        if index >= self.length:
-            raise IndexError(index)  # ends a plain loop over the samples
-        epoch, place = divmod(index, len(self.pool["latent"]))
-        chosen = self.order(epoch)[place]
-        return {key: values[chosen].float() for key, values in self.pool.items()} | {"number": torch.tensor(index)}
-
-    def _order(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        return torch.randperm(len(self.pool["latent"]), generator=generator)
-
-
 def add_pool_flags(parser: argparse.ArgumentParser) -> None:
     """Whether a run's samples are encoded once, and where they are kept."""
     parser.add_argument("--cache-latents", type=int, default=0, help="samples of a set, encoded once; 0: off")
     parser.add_argument("--pool", help="folder that keeps them, for several runs on the same ones; left out: --out")
+    parser.add_argument("--pool-seed", type=int, help="what they are drawn with; left out: --seed")
 
 
 def samples_of(
-    make: Callable[[int], Dataset],
+    make: Callable[[int, int, int], Dataset],
     encode: Callable[[dict[str, Tensor]], Encoded],
+    encoder: Encoder,
     args: argparse.Namespace,
     accelerator: Accelerator,
-    pool: str = "latents.pt",
+    pool: str = "latents",
 ) -> Dataset:
-    """All samples of a run, ``make(their number)``; with ``--cache-latents`` draws from so many, encoded once.
+    """All samples of a run, ``make(their number, how many in a row have one shape, seed)``.
 
-    They are kept in the file ``pool`` in ``--pool``, or in the run folder.
+    With ``--cache-latents`` draws from so many, which all processes encode once, into the folder ``pool`` in ``--pool``
+    or in the run folder.  Raises ValueError where samples of another kind lie there.
     """
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    batch = args.batch_size * accelerator.num_processes
+    length = args.steps * args.gradient_accumulation * batch
     if not args.cache_latents:
-        return make(length)
+        return make(length, batch, args.seed)
+    samples, folder = make(args.cache_latents, PART, pool_seed(args)), Path(args.pool or args.out) / pool
     with accelerator.main_process_first():
-        path = Path(args.pool or args.out) / pool
-        encoded = encode_pool(make(args.cache_latents), encode, path, args.batch_size, args.workers)
-    return PoolDraws(encoded, length, args.seed)
+        claim(folder, samples.facts() | encoder.facts() | {"precision": args.mixed_precision})
+    places = accelerator.process_index, accelerator.num_processes
+    encode_parts(samples, encode, folder, args.batch_size, args.workers, *places)
+    accelerator.wait_for_everyone()
+    return PoolDraws(Pool(folder, len(samples)), length, args.seed, batch)
+
+
+def pool_seed(args: argparse.Namespace) -> int:
+    return args.seed if args.pool_seed is None else args.pool_seed

@@ -14,6 +14,7 @@ from scipy import ndimage
 MAX_COVERED = 0.8  # D1: no entity may be covered more than this
 MAX_HOLE = 0.64  # D2: of the picture's area, 0.8 squared
 MOST_TRIED = 10  # D2: entities looked at in one picture
+MOST_DRAWN = 20  # D1 and ordinary holes: tries before a view is given up, whose entities leave no room between them
 SMALLEST_ENTITY = 0.006  # of the picture's area: YOEO's sqrt(area) >= 20/255
 SQUARE = np.ones((3, 3), dtype=bool)
 
@@ -128,10 +129,11 @@ def spare_entities(parts: list[np.ndarray], entities: np.ndarray, rng: np.random
 def d1_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """YOEO's paired set: 25% strokes or boxes, 25% merged with entity shapes, 50% entity shapes; no whole entity.
 
-    ``entities`` ``[h, w]`` ids, 0 = none; ``shapes`` bool arrays of any size.  Returns ``[h, w]`` bool, never empty.
+    ``entities`` ``[h, w]`` ids, 0 = none; ``shapes`` bool arrays of any size, without any there are only strokes and
+    boxes.  Returns ``[h, w]`` bool; empty where the entities leave no room.
     """
-    while True:
-        kind, parts = rng.random(), []
+    for _ in range(MOST_DRAWN):
+        kind, parts = rng.random() if shapes else 0.0, []
         if kind < 0.5:
             parts += lama_parts(*entities.shape, rng)
         if kind >= 0.25:
@@ -139,35 +141,38 @@ def d1_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Gener
         hole = spare_entities(parts, entities, rng)
         if hole.any() and not hole.all():
             return hole
+    return np.zeros(entities.shape, dtype=bool)
 
 
 def any_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Ordinary inpainting, as SD-Inpaint saw it: in 60% of the pictures with entities these lie under their own shape.
 
-    Such a base draws objects into object-shaped holes: the failure that both methods cure.
+    Such a base draws objects into object-shaped holes: the failure that both methods cure.  Empty where nothing fits.
     """
     ids = np.setdiff1d(np.unique(entities), 0)
-    while True:
+    for _ in range(MOST_DRAWN):
         if len(ids) and rng.random() < 0.6:
             chosen = rng.choice(ids, size=rng.integers(1, len(ids) + 1), replace=False)
             steps = max(1, round(rng.integers(3, 9) * min(entities.shape) / 512))
             hole = dilate(np.isin(entities, chosen), steps)
-        elif rng.random() < 0.5:
+        elif not shapes or rng.random() < 0.5:
             hole = np.any(lama_parts(*entities.shape, rng), axis=0)
         else:
             hole = np.any(entity_parts(shapes, *entities.shape, rng), axis=0)
         if hole.any() and not hole.all():
             return hole
+    return np.zeros(entities.shape, dtype=bool)
 
 
 def d2_hole(entities: np.ndarray, shapes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """YOEO's unpaired set: 1 to 5 entities of the picture, each grown by 3 to 8 px of 512; at most 64% of the picture.
 
-    They are taken in ascending order of their ids, the first ten at most.  ``[h, w]`` bool; empty where no entity is
-    large enough (0.6% of the picture) or none fits.
+    At most ten are tried, in an order that is drawn: the authors take them by their ids, which their labels number at
+    random, but annotations number by falling area.  ``[h, w]`` bool; empty where no entity is large enough (0.6% of the
+    picture) or none fits.
     """
     hole, wanted = np.zeros(entities.shape, dtype=bool), rng.integers(1, 6)
-    for entity in large_entities(entities)[:MOST_TRIED]:
+    for entity in rng.permutation(large_entities(entities))[:MOST_TRIED]:
         steps = max(1, round(rng.integers(3, 9) * min(entities.shape) / 512))
         larger = hole | dilate(entities == entity, steps)
         if larger.mean() <= MAX_HOLE:

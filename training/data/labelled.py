@@ -1,11 +1,4 @@
-"""Pictures with what is known of the entities in them: from a folder, or from shards where it ends in .tar.
-
-    NAME.jpg             the picture
-    NAME_entities.png    ids of its entities, one channel of 8 or 16 bits, 0 = nothing; left out: nothing is known
-    NAME_entities.json   [{"id": 1, "score": 0.97, "thing": 0.88}, ...]; left out: every entity is a thing
-
-Both kinds of source answer ``draw(rng, index)``: the picture of sample ``index``, a pure function of both.
-"""
+"""What is known of the entities in a picture: a map of their ids, and which of them are things."""
 
 import json
 from dataclasses import dataclass
@@ -14,54 +7,67 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.pictures import list_pictures, random_view, read_rgb
+from training.data.buckets import Shape
+from training.data.pictures import random_view
+from training.data.reading import BROKEN, Unusable, Upright, open_picture, read_upright
+from training.data.sources import Files
 
-MAP_ENDING = "_entities"
 THING_SCORE = 100 / 255  # YOEO: what is rather stuff (sky, grass) is no object to erase
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
-    """A picture, the ids of its entities (None: unknown) and which of these are stuff."""
+    """A picture and the ids of its things ``[h, w]`` int, 0 = nothing or stuff; None: unknown."""
 
     picture: Image.Image
     ids: Image.Image | None = None
-    stuff: frozenset[int] = frozenset()
 
-    def view(self, size: int, rng: np.random.Generator) -> tuple[Image.Image, np.ndarray | None]:
-        """A random square of the picture and the same one of its map, ``[size, size]`` int, stuff as 0."""
+    def view(self, shape: Shape, rng: np.random.Generator) -> tuple[Image.Image, np.ndarray | None]:
+        """A random window of the picture and the same one of its map, of this height and width."""
         if self.ids is None:
-            return random_view(self.picture, size, rng), None
+            return random_view(self.picture, shape, rng), None
         seed = rng.integers(2**32)
-        view = random_view(self.picture, size, np.random.default_rng(seed))
-        ids = random_view(self.ids, size, np.random.default_rng(seed), False, Image.Resampling.NEAREST)
-        ids = np.array(ids).astype(np.int64)
-        return view, np.where(np.isin(ids, list(self.stuff)), 0, ids)
+        view = random_view(self.picture, shape, np.random.default_rng(seed))
+        return view, view_of_ids(self.ids, shape, np.random.default_rng(seed))
 
 
-def labelled(name: str, picture: Image.Image, ids: Image.Image, facts: list[dict]) -> Labelled:
-    """The parts put together.  Raises ValueError for a map that is not the picture's or is no map of ids."""
-    if ids.size != picture.size or ids.mode not in ("L", "P", "I", "I;16"):
-        raise ValueError(
-            f"an entity map must have one channel of ids and its picture's size {picture.size}, "
-            f"got {name} with mode {ids.mode} and size {ids.size}."
-        )
-    return Labelled(picture, ids, frozenset(fact["id"] for fact in facts if fact["thing"] < THING_SCORE))
+def view_of_ids(ids: Image.Image, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+    """A random window of a map, ``[h, w]`` int."""
+    return np.array(random_view(ids, shape, rng, Image.Resampling.NEAREST)).astype(np.int64)
 
 
-class LabelledFolder:
-    """All pictures below a folder; pictures are kept in memory for the next time."""
+def read_labelled(files: Files) -> Labelled:
+    """A picture with its map at one size.  Raises Unusable where either cannot be read or they do not go together."""
+    read = read_upright(files.picture)
+    if files.entities is None:
+        return Labelled(read.picture)
+    return Labelled(read.picture, things_of(files, read).resize(read.picture.size, Image.Resampling.NEAREST))
 
-    def __init__(self, folder: str | Path):
-        self.paths = list_pictures(folder)
 
-    def draw(self, rng: np.random.Generator, index: int) -> Labelled:
-        """Any picture, whatever the index."""
-        path = self.paths[rng.integers(len(self.paths))]
-        map_path = path.with_name(f"{path.stem}{MAP_ENDING}.png")
-        if not map_path.exists():
-            return Labelled(read_rgb(path))
-        with Image.open(map_path) as stored:
+def read_ids(files: Files) -> Image.Image | None:
+    """A picture's map alone, as it is stored; None for a picture without.  Raises Unusable for one that is none."""
+    return None if files.entities is None else things_of(files, None)
+
+
+def things_of(files: Files, read: Upright | None) -> Image.Image:
+    """The map without what is stuff, turned along with its picture where that was read."""
+    try:
+        with open_picture(files.entities) as stored:
             ids = stored.copy()
-        facts = map_path.with_suffix(".json")
-        return labelled(map_path.name, read_rgb(path), ids, json.loads(facts.read_text()) if facts.exists() else [])
+        stuff = [fact["id"] for fact in json.loads(text_of(files.facts)) if fact["thing"] < THING_SCORE]
+    except BROKEN as error:
+        raise Unusable(f"its entity map is unreadable: {error}") from error
+    if ids.mode not in ("L", "P", "I", "I;16"):
+        raise Unusable(f"its entity map must have one channel of ids, got mode {ids.mode}")
+    if read is not None:
+        if ids.size not in (read.stored, read.whole):
+            raise Unusable(f"its entity map must have its picture's size {read.stored}, got {ids.size}")
+        ids = read.along(ids, "entity map")
+    values = np.asarray(ids)
+    return Image.fromarray(np.where(np.isin(values, stuff), 0, values))
+
+
+def text_of(facts: object) -> str:
+    if facts is None:
+        return "[]"
+    return facts.read_text(encoding="utf-8") if isinstance(facts, Path) else facts.getvalue().decode()

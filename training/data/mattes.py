@@ -10,13 +10,9 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from training.data.ledger import read_rows
-from training.data.pictures import list_pictures
-from training.data.reading import BROKEN, LONGEST, Unusable, open_picture, read_bounded, same_proportions
-
-LIST = "mattes.csv"
-ENDING = "_matte"
-DONE, REFUSED = "done", "refused"
+from training.data.listing import MATTE, files_below, list_pictures
+from training.data.reading import BROKEN, LONGEST, File, Unusable, open_picture, read_upright
+from training.data.refused import DONE, FOR_ALL, MATTES, rows_of
 
 Pair = tuple[Path, Path]  # a picture and its matte
 
@@ -24,9 +20,9 @@ Pair = tuple[Path, Path]  # a picture and its matte
 def pairs_of(images: str | Path, mattes: str | Path | None = None) -> list[Pair]:
     """Every picture below ``images`` with the place of its matte: beside it, or at the same place below ``mattes``."""
     images = Path(images)
-    pictures = [path for path in list_pictures(images) if not path.stem.endswith(ENDING)]
+    pictures = list_pictures(images)
     folder = images if mattes is None else Path(mattes)
-    return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{ENDING}.png")) for path in pictures]
+    return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{MATTE}.png")) for path in pictures]
 
 
 def namesakes(pairs: list[Pair]) -> dict[Path, str]:
@@ -44,14 +40,14 @@ def list_with_mattes(images: str | Path, mattes: str | Path | None = None) -> tu
     believed; a picture that it has not seen is read now, with its matte.  Raises ValueError where none is left.
     """
     pairs, images = pairs_of(images, mattes), Path(images)
-    rows, twins = read_rows((images if mattes is None else Path(mattes)) / LIST), namesakes(pairs)
+    rows, twins = rows_of(images if mattes is None else mattes, MATTES, set(files_below(images))), namesakes(pairs)
     usable, refused = [], []
     for picture, matte in tqdm(pairs, desc="listing mattes", leave=False):
         status, reason = rows.get(picture.relative_to(images).as_posix(), ("", ""))
         try:
             if picture in twins:
                 raise Unusable(twins[picture])
-            if not matte.exists():
+            if not matte.exists() or reason.startswith(FOR_ALL):
                 raise Unusable(reason or "no matte: training.prepare_mattes makes one")
             if status != DONE:
                 read_picture_and_matte(picture, matte)
@@ -74,25 +70,25 @@ def name_refused(refused: list[tuple[Path, str]], show: Callable[[str], None] = 
 
 
 def read_picture_and_matte(
-    picture: str | Path, matte: str | Path, longest: int = LONGEST
+    picture: File, matte: File | None, longest: int = LONGEST
 ) -> tuple[Image.Image, Image.Image]:
-    """A picture (RGB) and its alpha (8-bit grey) at one size, the longer side at most ``longest`` px.
+    """A picture (RGB) and its alpha (8-bit grey) at one size, upright, the longer side at most ``longest`` px.
 
     Nothing is kept in memory.  Raises Unusable where either cannot be read, the picture is too small, or the matte is
-    of another shape, not grey or empty.
+    missing, of another shape, not grey or empty.
     """
-    rgb = read_bounded(picture, longest)
+    if matte is None:
+        raise Unusable("no matte: training.prepare_mattes makes one")
+    read = read_upright(picture, longest)
     try:
         with open_picture(matte) as stored:
-            mode, size = stored.mode, stored.size
+            mode = stored.mode
             grey = stored.convert("L")
-            alpha = grey.resize(rgb.size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     except BROKEN as error:
         raise Unusable(f"its matte is unreadable: {error}") from error
     if mode not in ("L", "1"):
         raise Unusable(f"its matte must be 8-bit grey, got mode {mode}")
-    if not same_proportions(rgb.size, size):
-        raise Unusable(f"its matte must have the proportions {rgb.width} x {rgb.height}, got {size[0]} x {size[1]}")
+    grey = read.along(grey, "matte")
     if grey.getextrema()[1] < 128:
         raise Unusable("its matte is empty: alpha must reach 128 somewhere")
-    return rgb, alpha
+    return read.picture, grey.resize(read.picture.size, Image.Resampling.BILINEAR, reducing_gap=2.0)

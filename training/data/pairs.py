@@ -4,7 +4,9 @@ The object is known by its matte (``training.prepare_mattes`` writes them), or d
 where there is no matting model to ask.  Sample number ``i`` is a pure function of (seed, i).
 """
 
+import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,47 +17,114 @@ from torch.utils.data import Dataset
 
 from eradiff_core.synthesis import NoRoom, Ranges, cut_out, synthesise
 from training.data.mattes import list_with_mattes, name_refused, read_picture_and_matte
-from training.data.pictures import jitter_colour, list_pictures, random_view, read_rgb, smooth_picture, to_tensor
+from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
+from training.data.pools import Facts
 from training.data.randomness import sample_generator
-from training.data.reading import open_picture
+from training.data.reading import BROKEN, Unusable, open_picture, read_bounded
+from training.data.recipe import PUBLISHED, Recipe
+from training.data.reporting import tell
 from training.data.shapes_drawn import random_thing
+from training.data.shards import Shards, are_shards
+from training.data.sources import Files, Folder
+from training.data.stream import Source, Stream, source_of
 
 Scene = tuple[Tensor, Tensor, Tensor]  # picture [3, s, s], what its object covers [1, s, s], the object [4, h, w]
-SMOOTH_EVERY = 10  # one drawn picture in so many is a plain surface
+Scenes = Callable[[np.random.Generator, int], Scene]  # a sample's generator and a place in the stream of pictures
+MOST_VIEWS = 100  # in a row without room for a copy: then the mattes show more than an object
 
 
 class Pairs(Dataset):
     """Items: ``original`` and ``with_object`` RGB in [0, 1] ``[3, s, s]``, ``mask`` ``[1, s, s]``, ``number`` alone."""
 
-    def __init__(self, scene: Callable[[np.random.Generator], Scene], length: int, seed: int, ranges: Ranges):
+    def __init__(self, scene: Scenes, length: int, seed: int, ranges: Ranges):
         self.scene, self.length, self.seed, self.ranges = scene, length, seed, ranges
 
     def __len__(self) -> int:
         return self.length
 
+    def facts(self) -> Facts:
+        """What the samples depend on."""
+        scene, own = self.scene, {"samples": self.length, "seed": self.seed, **asdict(self.ranges)}
+        own |= {"scenes": type(scene).__name__, "resolution": scene.size}
+        return own | {"pictures": scene.stream.source.fingerprint(), **scene.recipe.facts()}
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if index >= self.length:
             raise IndexError(index)  # ends a plain loop over the samples
         rng, generator = np.random.default_rng((self.seed, index)), sample_generator(self.seed, index)
-        while True:
+        for ahead in range(MOST_VIEWS):
             try:
-                pair = synthesise(*self.scene(rng), generator, self.ranges)
+                pair = synthesise(*self.scene(rng, index + ahead), generator, self.ranges)
                 break
             except NoRoom:
-                continue  # this view is full of its object; another picture, another view
+                continue  # this view is full of its object; the next picture
+        else:
+            raise ValueError(
+                f"objects must leave room beside them for a copy, got {MOST_VIEWS} views in a row without: "
+                "do the mattes show one object each, white on black, and not what lies around it?"
+            )
         number = torch.tensor(index)
         return {"original": pair.original, "with_object": pair.with_object, "mask": pair.mask, "number": number}
+
+
+def with_mattes(images: str | Path) -> tuple[Source, np.ndarray]:
+    """The pictures of a folder or of shards that have mattes, by their numbers; those left out are named once.
+
+    Raises ValueError where there is none.
+    """
+    if not are_shards(images):
+        pairs, refused = list_with_mattes(images)
+        name_refused(refused, tell)
+        folder = Folder(images, names=[picture.relative_to(images).as_posix() for picture, _ in pairs])
+        return folder, np.arange(len(folder))
+    shards = Shards(images)
+    numbers = np.flatnonzero(shards.matted)
+    tell(f"{len(numbers)} of {len(shards)} pictures have mattes, which training.prepare_mattes makes")
+    if not len(numbers):
+        raise ValueError(f"shards must hold a picture with a matte, got none among {len(shards)} in {images}.")
+    return shards, numbers
+
+
+def add_synthesis_flags(parser: argparse.ArgumentParser) -> None:
+    """Those of ``Ranges``."""
+    usual = Ranges()
+    two = {"nargs": 2, "metavar": ("LOW", "HIGH")}
+    parser.add_argument("--copies", type=int, default=usual.copies[1], help="at most so many of a picture's object")
+    parser.add_argument("--scale", type=float, default=usual.scale, help="of a copy %(default)s", **two)
+    parser.add_argument("--turn", type=float, default=usual.turn_deg, help="of a copy, at most; degrees (%(default)s)")
+    parser.add_argument("--largest", type=float, default=usual.largest, help="copy, of the shorter side (%(default)s)")
+    parser.add_argument("--overlap", type=float, default=usual.overlap, help="of a copy with others (%(default)s)")
+    parser.add_argument("--grow", type=int, default=usual.grow_px, help="of the hole; px %(default)s", **two)
+    parser.add_argument("--boxes", type=float, default=usual.boxes, help="share of holes that are boxes (%(default)s)")
+    parser.add_argument("--loose", type=float, default=usual.loose, help="share that reach far beyond (%(default)s)")
+
+
+def ranges_of(args: argparse.Namespace) -> Ranges:
+    """What ``add_synthesis_flags`` was told."""
+    return Ranges(
+        copies=(1, args.copies),
+        scale=tuple(args.scale),
+        turn_deg=args.turn,
+        largest=args.largest,
+        overlap=args.overlap,
+        grow_px=tuple(args.grow),
+        boxes=args.boxes,
+        loose=args.loose,
+    )
 
 
 class DrawnScenes:
     """Views of a folder's photographs, a thing drawn into each: blobs and polygons cut from other photographs."""
 
-    def __init__(self, folder: str | Path, size: int):
-        self.paths, self.size = list_pictures(folder), size
+    def __init__(self, folder: str | Path, size: int, seed: int, recipe: Recipe = PUBLISHED):
+        source = source_of(folder)
+        self.stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed, recipe.left_out)
+        self.size, self.recipe = size, recipe
 
-    def __call__(self, rng: np.random.Generator) -> Scene:
-        background = smooth_picture(self.size, rng) if rng.integers(SMOOTH_EVERY) == 0 else self.view(rng)
-        other = np.asarray(self.view(rng), dtype=np.float32)
+    def __call__(self, rng: np.random.Generator, place: int) -> Scene:
+        every, shape = self.recipe.smooth_every, (self.size, self.size)
+        background = smooth_picture(shape, rng) if every and rng.integers(every) == 0 else self.view(rng, place)
+        other = np.asarray(self.view(rng, place + 1), dtype=np.float32)
         while True:
             colours, alpha = random_thing(other, self.size, self.size, rng)
             if alpha.max() > 0.5:
@@ -64,46 +133,49 @@ class DrawnScenes:
         image, cover = to_tensor(Image.fromarray(mixed.clip(0, 255).astype(np.uint8))), torch.from_numpy(alpha)[None]
         return image, cover, cut_out(torch.from_numpy(colours / 255).permute(2, 0, 1).float(), cover)
 
-    def view(self, rng: np.random.Generator) -> Image.Image:
-        return random_view(read_rgb(self.paths[rng.integers(len(self.paths))]), self.size, rng)
+    def view(self, rng: np.random.Generator, place: int) -> Image.Image:
+        picture = self.stream.read(place, lambda files: read_bounded(files.picture))
+        view = random_view(picture, (self.size, self.size), rng)
+        return jitter_colour(view, rng) if self.recipe.colour_jitter else view
 
 
 class MatteScenes:
-    """Views of a folder's photographs, each with its own object, known by its matte.
+    """Views of photographs in a folder or in shards, each with its own object, known by its matte.
 
     The object is cut out of the whole photograph, so that a view without it has one to paste too.  Photographs that
     cannot serve are named once, with the reason.
     """
 
-    def __init__(self, folder: str | Path, size: int):
-        self.pairs, refused = list_with_mattes(folder)
-        self.size = size
-        name_refused(refused)
+    def __init__(self, folder: str | Path, size: int, seed: int, recipe: Recipe = PUBLISHED):
+        source, numbers = with_mattes(folder)
+        self.stream = Stream(source, numbers, [(size, size)], 1, seed, recipe.left_out)
+        self.size, self.recipe = size, recipe
 
-    def __call__(self, rng: np.random.Generator) -> Scene:
-        picture, alpha = self.scaled(*self.pairs[rng.integers(len(self.pairs))], rng)
+    def __call__(self, rng: np.random.Generator, place: int) -> Scene:
+        picture, alpha = self.stream.read(place, lambda files: self.scaled(files, rng))
         if rng.random() < 0.5:
             picture, alpha = (layer.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for layer in (picture, alpha))
-        whole, cover = (
-            to_tensor(jitter_colour(picture, rng)),
-            torch.from_numpy(np.asarray(alpha, dtype=np.float32) / 255)[None],
-        )
+        whole = to_tensor(jitter_colour(picture, rng) if self.recipe.colour_jitter else picture)
+        cover = torch.from_numpy(np.asarray(alpha, dtype=np.float32) / 255)[None]
         top, left = (int(rng.integers(length - self.size + 1)) for length in whole.shape[1:])
         window = (slice(None), slice(top, top + self.size), slice(left, left + self.size))
         return whole[window], cover[window], cut_out(whole, cover)
 
-    def scaled(self, path: Path, matte: Path, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+    def scaled(self, files: Files, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
         """Photograph and matte at the scale at which a random square of it has our size."""
-        with open_picture(path) as stored:
-            width, height = stored.size
-        shortest = min(width, height)
+        try:
+            with open_picture(files.picture) as stored:
+                shortest, longest = sorted(stored.size)
+        except BROKEN as error:
+            raise Unusable(f"unreadable: {error}") from error
         factor = self.size / (shortest * rng.uniform(min(1.0, self.size / shortest), 1.0))
-        size = max(self.size, round(width * factor)), max(self.size, round(height * factor))
-        picture, alpha = read_picture_and_matte(path, matte, max(size))
+        sides = max(self.size, round(shortest * factor)), max(self.size, round(longest * factor))
+        picture, alpha = read_picture_and_matte(files.picture, files.matte, sides[1])
+        size = sides if picture.width < picture.height else sides[::-1]
         return picture.resize(size, Image.Resampling.LANCZOS), alpha.resize(size, Image.Resampling.BILINEAR)
 
 
-SCENES: dict[str, Callable[[str | Path, int], Callable[[np.random.Generator], Scene]]] = {
+SCENES: dict[str, Callable[[str | Path, int, int, Recipe], Scenes]] = {
     "mattes": MatteScenes,
     "drawn": DrawnScenes,
 }

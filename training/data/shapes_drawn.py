@@ -60,7 +60,7 @@ def random_thing(other: np.ndarray, height: int, width: int, rng: np.random.Gene
     if rng.random() < 0.6:
         colours = (other - other.mean((0, 1))) * rng.uniform(0.6, 1.3) + rng.uniform(30, 225, 3)
     else:
-        colours = np.asarray(smooth_picture(side, rng).resize((width, height)), dtype=np.float32)
+        colours = np.asarray(smooth_picture((side, side), rng).resize((width, height)), dtype=np.float32)
     return (colours + shading(alpha, rng)[..., None]).clip(0, 255), alpha
 
 

@@ -1,9 +1,12 @@
 """How EraDiff's path does on pasted objects it has never seen: is the truth found, and is the object gone?"""
 
+from collections.abc import Sequence
+from itertools import product
+
 import torch
 from torch import Tensor
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import HARD, Softness, rectifier
 from eradiff_core.sampler import ddim, path
 from inpainting_core.engine import DiffusersEngine, Inputs
 from inpainting_core.latents import masked_picture
@@ -12,15 +15,24 @@ from training.data.encoding import Encoded
 from training.held_out.few_steps import hole_psnr
 from training.held_out.parts import in_parts
 
+LOOKS = ("rectified", "off")  # modes of SRA: as the erasers have it, and as the paper trains
+
 
 def erase_pairs(
-    engine: DiffusersEngine, encoded: Encoded, steps: int, strength: float, attention: str, seed: int
+    engine: DiffusersEngine,
+    encoded: Encoded,
+    steps: int,
+    strength: float,
+    attention: str,
+    seed: int,
+    softness: Softness = HARD,
 ) -> Float[Tensor, "b 3 h w"]:
     """Pictures erased along the path that starts at the noised picture with its object, RGB in [0, 1]."""
     noise = torch.randn(encoded["object"].shape, generator=torch.Generator().manual_seed(seed))
 
     def erased(part: Encoded) -> dict[str, Tensor]:
-        inputs = Inputs(part["object"], part["mask"], part["masked"], rectifier(part["mask"], attention))
+        rectified = rectifier(part["mask"], attention, softness)
+        inputs = Inputs(part["object"], part["mask"], part["masked"], rectified)
         return {"image": engine.decode(engine.sample(ddim, path(steps, strength), part["noise"], inputs))}
 
     return in_parts(erased, encoded | {"noise": noise})["image"]
@@ -37,14 +49,18 @@ def object_left(fill: Tensor, original: Tensor, with_object: Tensor) -> Float[Te
 
 
 def look_along_path(
-    engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded
+    engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded, looks: Sequence[str] = LOOKS
 ) -> tuple[list[Tensor], dict[str, float]]:
-    """A sheet's rows (object, hole, from strength 0.6, from 1.0, truth) and the held-out numbers, 12 steps with SRA."""
+    """A sheet's rows (object, hole, each look from strength 0.6 and 1.0, truth) and the held-out numbers, 12 steps.
+
+    ``looks`` are modes of SRA; a number carries that of its own unless it is ``rectified``.
+    """
     original, with_object, mask = (pictures[key] for key in ("original", "with_object", "mask"))
     rows, numbers = [with_object, masked_picture(original, mask)], {}
-    for strength in (0.6, 1.0):
-        fill = erase_pairs(engine, encoded, 12, strength, "rectified", seed=0)
+    for attention, strength in product(looks, (0.6, 1.0)):
+        fill = erase_pairs(engine, encoded, 12, strength, attention, seed=0)
         rows.append(original * (1 - mask) + fill * mask)
-        numbers[f"hole_psnr_{strength}"] = hole_psnr(fill, original, mask).mean().item()
-        numbers[f"object_left_{strength}"] = object_left(fill, original, with_object).mean().item()
+        of = str(strength) if attention == LOOKS[0] else f"{strength}_{attention}"
+        numbers[f"hole_psnr_{of}"] = hole_psnr(fill, original, mask).mean().item()
+        numbers[f"object_left_{of}"] = object_left(fill, original, with_object).mean().item()
     return [*rows, original], numbers

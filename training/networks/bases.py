@@ -32,19 +32,22 @@ class Networks:
     empty_prompt: Prompt
 
 
-def load_networks(base: str, vae: str | None) -> Networks:
-    """``base`` is ``nano`` (fresh weights around the autoencoder in the folder ``vae``) or a checkpoint to go on from.
+def load_networks(source: str, vae: str | None = None, base: str | None = None) -> Networks:
+    """What ``source`` holds: ``nano`` (fresh weights, the autoencoder in the folder ``vae``) or a checkpoint.
 
-    Raises ValueError where a fresh nano has no autoencoder or a base lacks a part.
+    ``base`` is the checkpoint that a UNet alone is laid over.  Weights come in fp32, as they are.
+    Raises ValueError where a fresh nano has no autoencoder or a checkpoint lacks a part, besides what
+    ``read_checkpoint`` raises.
     """
-    if base == "nano":
+    if source == "nano":
         if vae is None:
             raise ValueError("a nano from scratch needs --vae, the folder that training.train_vae wrote, got none.")
         return fresh_nano(AutoencoderTiny.from_pretrained(vae))
-    checkpoint = read_checkpoint(base)
+    checkpoint = read_checkpoint(source, read_checkpoint(base) if base else None)
     if checkpoint.vae is None or checkpoint.empty_prompt is None:
         missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"
-        raise ValueError(f"a base to train from must be complete, got {base} without {missing}.")
+        rule = "a checkpoint to train from must be complete"
+        raise ValueError(f"{rule}, got {source} without {missing}: give a whole one as --base.")
     return Networks(
         checkpoint.config, load_unet(checkpoint), load_vae(checkpoint), checkpoint.empty_prompt.to(torch.float32)
     )
@@ -67,8 +70,10 @@ def start_at_zero_(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     return unet
 
 
-def save_networks(path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig) -> None:
-    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file."""
+def save_networks(
+    path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig, dtype: torch.dtype
+) -> None:
+    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file of ``dtype``."""
     vae = {key: value.detach().cpu() for key, value in networks.vae.state_dict().items()}
     unet = {key: value.detach().cpu() for key, value in weights.items()}
-    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt))
+    write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt), dtype)

@@ -4,6 +4,7 @@ A student's single step from a noisy latent is held against three things: what t
 same latent (LPIPS), the teacher's own score of the student's answer (DMD), and real latents (GAN).
 """
 
+import argparse
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from training.data.encoding import Encoded, Encoder
 from training.data.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import (
+    PHASES,
     START_TIMESTEPS,
     Phase,
     dmd_loss,
@@ -32,6 +34,15 @@ STUDENT, DMD, GAN, GAN_TRAINING, FOLLOWING = range(5)  # what a sample's noise i
 
 # Not in the paper: a small teacher's walk is further from D1's truth than its first step is.
 TRUTH = "weight of the truth's own term on D1, whose LPIPS is then held against the truth too; 0: the teacher alone"
+
+
+def add_distilling_flags(parser: argparse.ArgumentParser) -> None:
+    """How much counts what a student is held against, at the end of a training: lambda_1 to lambda_3, and truth."""
+    last = PHASES[-1]
+    parser.add_argument("--lambda-1", type=float, default=last.lpips, help="LPIPS's weight (%(default)s)")
+    parser.add_argument("--lambda-2", type=float, default=last.dmd, help="DMD's in the last phase (%(default)s)")
+    parser.add_argument("--lambda-3", type=float, default=last.gan, help="GAN's in the last phase (%(default)s)")
+    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Distillation:
         found = scores(self.teacher, fake, answer.latent, encoded, draw)
         judged = judge(judged_features(self.teacher, answer.latent, encoded, draw, GAN)).float()
         return {
-            "lpips": perceptual_loss(self.distance, answer.picture, answer.target, keep).mean(),
+            "lpips": now.lpips * perceptual_loss(self.distance, answer.picture, answer.target, keep).mean(),
             "dmd": now.dmd * dmd_loss(answer.latent, *found, on_grid).mean(),
             "gan": now.gan * lsgan_generator(judged).mean(),
         }

@@ -1,0 +1,69 @@
+"""How a set makes samples of pictures: which it takes, in which shapes, and what it makes up where pictures are few.
+
+What is off by default is no part of the papers.  The built-in nano was trained on a few hundred photographs without
+labels, and needs all of it.
+"""
+
+import argparse
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+UNLABELLED = ("refused", "drawn")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``unlabelled``: pictures without an entity map are refused, or have things drawn into them.
+
+    One picture in ``smooth_every`` is a procedural smooth surface, 0: none.  ``colour_jitter`` shows pictures in other
+    lights, ``drawn_shapes`` makes holes of drawn blobs rather than of another picture's entities.  ``squares``: views
+    are squares, not of the shape nearest to their picture's.  ``left_out`` is a csv of pictures that turned bad.
+    """
+
+    unlabelled: str = "refused"
+    smooth_every: int = 0
+    colour_jitter: bool = False
+    drawn_shapes: bool = False
+    squares: bool = False
+    left_out: Path | None = None
+
+    def facts(self) -> dict[str, object]:
+        """What the samples depend on."""
+        return {key: value for key, value in asdict(self).items() if key != "left_out"}
+
+
+PUBLISHED = Recipe()  # the papers' own: nothing made up
+NANO_RECIPE = Recipe(unlabelled="drawn", smooth_every=10, colour_jitter=True, drawn_shapes=True, squares=True)
+NANO_FLAGS = "--unlabelled drawn --smooth-every 10 --colour-jitter --drawn-shapes --squares"
+NANO_PAIRS_FLAGS = "--smooth-every 10 --colour-jitter"  # of EraDiff's script, whose pairs have no holes to shape
+
+
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """What YOEO's sets and the detector's ask for."""
+    add_picture_flags(parser)
+    parser.add_argument(
+        "--unlabelled",
+        choices=UNLABELLED,
+        default="refused",
+        help="pictures without an entity map: left out, or things are drawn into them (%(default)s)",
+    )
+    parser.add_argument("--drawn-shapes", action="store_true", help="holes like drawn blobs, not like other entities")
+    parser.add_argument("--squares", action="store_true", help="square views; left out: the nearest shape of that area")
+
+
+def add_picture_flags(parser: argparse.ArgumentParser) -> None:
+    """What every set asks for."""
+    parser.add_argument("--smooth-every", type=int, default=0, help="one picture in so many is a plain surface; 0: off")
+    parser.add_argument("--colour-jitter", action="store_true", help="pictures in other lights")
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """The recipe that a script's flags ask for; pictures that turn bad are listed in the run folder."""
+    return Recipe(
+        unlabelled=getattr(args, "unlabelled", "refused"),
+        smooth_every=args.smooth_every,
+        colour_jitter=args.colour_jitter,
+        drawn_shapes=getattr(args, "drawn_shapes", False),
+        squares=getattr(args, "squares", True),
+        left_out=Path(args.out) / "left_out.csv",
+    )
