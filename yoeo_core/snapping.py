@@ -17,7 +17,6 @@ from torch import Tensor
 
 from inpainting_core.masks import components
 from inpainting_core.shapes import Bool, Float
-from yoeo_core.cut_out import cut_out
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares
@@ -79,6 +78,8 @@ def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[T
     filled = held(part)
     if not (is_box(part) or filled.sum() >= 2 * part.sum()):
         return None
+    from yoeo_core.cut_out import cut_out  # parts of scipy that ComfyUI does not start with
+
     thing = cut_out(picture, filled)
     return thing if spanned(thing, filled) and not torch.equal(thing, filled) else None
 
