@@ -1,0 +1,33 @@
+"""How a script ends: a person's mistake is one line, and so is what ends a run before its last step."""
+
+import argparse
+import pickle
+import sys
+from collections.abc import Callable
+
+from safetensors import SafetensorError
+
+MISTAKE = 2  # what argparse exits with
+# what the rooms raise for a file or a flag that cannot be used; a fault of ours keeps its traceback
+MISTAKES = (ValueError, OSError, SafetensorError, pickle.UnpicklingError)
+
+
+class RunEnded(Exception):
+    """A run's end before its last step, in a sentence; ``code`` is what the process exits with."""
+
+    def __init__(self, sentence: str, code: int = 1):
+        super().__init__(sentence)
+        self.code = code
+
+
+def run_script(parse_args: Callable[[], argparse.Namespace], main: Callable[[argparse.Namespace], None]) -> None:
+    """Run a script; with ``--debug`` whatever ends it keeps its traceback."""
+    args = parse_args()
+    try:
+        main(args)
+    except (RunEnded, *MISTAKES) as error:
+        if args.debug:
+            raise
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        print(sentence if isinstance(error, RunEnded) else f"error: {sentence}", file=sys.stderr)
+        sys.exit(error.code if isinstance(error, RunEnded) else MISTAKE)
