@@ -121,9 +121,9 @@ def main(args: argparse.Namespace) -> None:
                 loss = output.loss.squeeze()
             accelerator.backward(loss)
             run.step({"loss": loss})
-        run.save_when_due(show if seen else None)
+        run.save_when_due(show)
 
-    facts = run.facts(show if seen else None, base=args.base, resolution=args.resolution)
+    facts = run.facts(show, base=args.base, resolution=args.resolution)
     if accelerator.is_main_process:
         write_detector(out / "detector.safetensors", SundryDetector(run.kept(), preprocessing), training=facts)
     run.finish(facts)

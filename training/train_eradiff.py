@@ -160,10 +160,10 @@ def main(args: argparse.Namespace) -> None:
             accelerator.backward(size * loss)
             run.step({"loss": loss}, size)
 
-        # 3. what a person sees
-        run.save_when_due(show if args.validation else None)
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
-    facts = run.facts(show if args.validation else None, method="eradiff", mixing=args.mixing, before=config.training)
+    facts = run.facts(show, method="eradiff", mixing=args.mixing, before=config.training)
     if accelerator.is_main_process:
         config = replace(config, training=facts)
         if args.lora_rank:

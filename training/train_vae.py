@@ -118,9 +118,9 @@ def main(args: argparse.Namespace) -> None:
             loss = reconstruction_loss(decoded, image).mean()
             accelerator.backward(loss)
             run.step({"loss": loss})
-        run.save_when_due(show if args.validation else None)
+        run.save_when_due(show)
 
-    facts = run.facts(show if args.validation else None)
+    facts = run.facts(show)
     if accelerator.is_main_process:
         vae.register_to_config(scaling_factor=latent_scale(vae, args.images, args.size))
         vae.save_pretrained(out / "vae")

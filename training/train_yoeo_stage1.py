@@ -145,11 +145,11 @@ def main(args: argparse.Namespace) -> None:
             accelerator.backward(loss)
             run.step({"loss": loss})
 
-        # 3. what a person sees
-        run.save_when_due(show if args.validation else None)
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
     facts = {"stage": "yoeo_stage1", "holes": args.holes, "before": config.training}
-    facts = run.facts(show if args.validation else None, **facts)
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
         config = replace(config, training=facts)
         save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])

@@ -47,6 +47,7 @@ from training.running.optimisation import (
     frozen_dtype,
     rates_of,
 )
+from training.running.record import without_flags
 from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
@@ -83,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
     # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
     networks = load_networks(args.teacher, base=args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
-    accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
+    accelerator.print(f"{args.teacher} teaches and is where the student starts: {without_flags(config.training)}")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
@@ -155,11 +156,11 @@ def main(args: argparse.Namespace) -> None:
                 accelerator.backward(loss)
             run.step(terms | others | {"start": torch.tensor(float(start))})
 
-        # 3. what a person sees
-        run.save_when_due(show if args.validation else None)
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
     facts = {"stage": "yoeo_stage2", "perceptual": args.perceptual, "before": config.training}
-    facts = run.facts(show if args.validation else None, **facts)
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
         config = replace(config, training=facts)
         save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])

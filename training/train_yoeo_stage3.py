@@ -46,6 +46,7 @@ from training.running.judging import (
     add_judging_flags,
     judged_terms,
     judgement_of,
+    norms_of,
     pull_of,
     teachers_own,
 )
@@ -57,6 +58,7 @@ from training.running.optimisation import (
     frozen_dtype,
     rates_of,
 )
+from training.running.record import without_flags
 from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import load_detector
@@ -107,8 +109,8 @@ def main(args: argparse.Namespace) -> None:
     if inherited.config.under_hole != config.under_hole:
         got = f"{inherited.config.under_hole} and {config.under_hole}"
         raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
-    accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
-    accelerator.print(f"{args.student} goes on: {config.training}")
+    accelerator.print(f"{args.teacher} teaches: {without_flags(inherited.config.training)}")
+    accelerator.print(f"{args.student} goes on: {without_flags(config.training)}")
     accelerator.print(f"{args.detector} judges")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
@@ -195,18 +197,14 @@ def main(args: argparse.Namespace) -> None:
                     made = answer.latent.detach()
                     terms["discriminator"] = distillation.discriminator_loss(discriminator, made, encoded, draw)
                 accelerator.backward(terms["discriminator"])
-            for name, cap in caps.items():
-                told |= {f"{name}_norm": cap.norm, f"{name}_norm_after": cap.norm_after}
-                if share := by.shares[name]:
-                    told["lpips_norm"] = cap.allowed / share
-            told |= {"start": torch.tensor(float(start)), "unpaired": torch.tensor(float(alone))}
-            run.step(terms | told)
+            kind = {"start": torch.tensor(float(start)), "unpaired": torch.tensor(float(alone))}
+            run.step(terms | told | norms_of(caps, by) | kind)
 
-        # 4. what a person sees
-        run.save_when_due(show if args.validation else None)
+        # 4. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
     facts = {"stage": "yoeo_stage3", "without": args.without, "before": config.training}
-    facts = run.facts(show if args.validation else None, **facts)
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
         config = replace(config, training=facts)
         save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from safetensors import SafetensorError
 
-MISTAKE = 2  # what argparse exits with
+MISTAKE, INTERRUPTED = 2, 130  # what argparse and a shell exit with
 # what the rooms raise for a file or a flag that cannot be used; a fault of ours keeps its traceback
 MISTAKES = (ValueError, OSError, SafetensorError, pickle.UnpicklingError)
 
@@ -25,6 +25,8 @@ def run_script(parse_args: Callable[[], argparse.Namespace], main: Callable[[arg
     args = parse_args()
     try:
         main(args)
+    except KeyboardInterrupt:  # before the first step; from there on a run answers itself
+        sys.exit(INTERRUPTED)
     except (RunEnded, *MISTAKES) as error:
         if args.debug:
             raise

@@ -42,7 +42,8 @@ class Skipped:
 def gradient_norm(optimizers: Iterable[Optimizer]) -> Tensor:
     """The norm of every gradient that the optimizers would follow; not finite where one of them is not."""
     weights = (weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"])
-    return torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    norms = [weight.grad.float().norm() for weight in weights if weight.grad is not None]
+    return torch.stack(norms).norm() if norms else torch.zeros(())
 
 
 def learned(optimizers: Iterable[Optimizer]) -> Iterable[Tensor]:

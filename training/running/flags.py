@@ -67,15 +67,16 @@ def add_folder_flags(parser: argparse.ArgumentParser, holds: str) -> None:
 
 
 def check_paths(args: argparse.Namespace, names: tuple[str, ...]) -> None:
-    """That what these flags name is there; raises ValueError for all that is not.
+    """That what these flags name is there; raises ValueError with all that is not.
 
     It is cheap, and the weights that are read before a missing folder is come upon are not.
     """
-    given = {name: str(getattr(args, name)) for name in names if getattr(args, name, None) not in (None, "nano")}
-    missing = [
-        f"--{name.replace('_', '-')} {path}"
-        for name, path in given.items()
-        if not (Path(path).exists() or glob.glob(path))
-    ]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) not in (None, "nano")}
+    missing = [f"--{name.replace('_', '-')} {path}" for name, path in given.items() if not _is_there(path)]
     if missing:
         raise ValueError(f"there is nothing at {', '.join(missing)}: check the spelling and the folder you are in.")
+
+
+def _is_there(path: str) -> bool:
+    """A file or a folder; of shards that are named by a pattern, one, those in braces being looked for when read."""
+    return "{" in path or Path(path).exists() or bool(glob.glob(path))

@@ -43,3 +43,9 @@ def write_record(out: Path, now: dict[str, object]) -> None:
 def as_table(now: dict[str, object]) -> str:
     """For TensorBoard, in Markdown."""
     return "\n".join(["| flag | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in now.items())])
+
+
+def without_flags(training: dict | None) -> dict:
+    """What a file says of its training, short enough to print: all but the flags of the runs that made it."""
+    shown = {name: fact for name, fact in (training or {}).items() if name != "flags"}
+    return shown | ({"before": without_flags(shown["before"])} if shown.get("before") else {})

@@ -149,7 +149,8 @@ class Run:
     def save_when_due(self, show: Show | None = None) -> None:
         """After a step: keep a state every so many steps or minutes, at the end, and when asked to stop.
 
-        ``show`` is called where a sheet is due, on the first process.  Raises RunEnded when asked to stop.
+        ``show`` is called where a sheet of ``--validation`` is due, on the first process.  Raises RunEnded when it was
+        asked to stop.
         """
         if not self.accelerator.sync_gradients:
             return
@@ -158,7 +159,7 @@ class Run:
             self._save()
         if self.stop and self.step_number < self.args.steps:
             self._end_early()
-        if regular and show and self.accelerator.is_main_process:
+        if regular and show and self.args.validation and self.accelerator.is_main_process:
             self.numbers = show(self.step_number)
             self.accelerator.log(self.numbers, step=self.step_number)
             told = ", ".join(f"{name} {number:.3f}" for name, number in self.numbers.items())
@@ -185,7 +186,8 @@ class Run:
 
     def facts(self, show: Show | None = None, **own: object) -> dict[str, object]:
         """What the run's file says of its training: what the script knows, what was measured last, and the flags."""
-        if show and not self.numbers and self.accelerator.is_main_process:  # resumed after its last step
+        shows = show and self.args.validation and self.accelerator.is_main_process
+        if shows and not self.numbers:  # its last step was taken before it was resumed
             self.numbers = show(self.step_number)
         own = {name: fact for name, fact in own.items() if fact is not None}
         return own | {"steps": self.args.steps, **self.numbers, "flags": self.record}
