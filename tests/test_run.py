@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 from accelerate import Accelerator
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from training_runs import ROOT, assert_equal, draw_photographs, events_of, killed_at, logged, state_of
 
 from training import (
@@ -151,7 +151,8 @@ def test_a_global_batch_must_be_shared_evenly(train, tmp_path):
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_finishes_the_step_saves_it_and_ends_the_run(train, tmp_path, monkeypatch, number):
     def interrupt(loss: torch.Tensor) -> torch.Tensor:
-        os.kill(os.getpid(), number)
+        for _ in range(2):  # as a scheduler and a launcher do
+            os.kill(os.getpid(), number)
         return loss
 
     flags, handlers = "--steps 4 --gradient-accumulation 2", [signal.getsignal(one) for one in SIGNALS]
@@ -181,6 +182,15 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(train, tmp_path, monk
         (slot / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="no state in .* is whole"):
         train(tmp_path / "parts", flags)
+
+
+def test_a_state_from_before_there_were_seals_is_gone_on_from(train, tmp_path, capsys):
+    train(tmp_path, "--steps 2 --save-every 1")
+    for slot in (tmp_path / "states").iterdir():
+        (slot / "seal.json").unlink()
+    (tmp_path / "run.json").unlink()
+    train(tmp_path, "--steps 3 --save-every 1")
+    assert f"resumed {tmp_path} at step 2" in capsys.readouterr().out
 
 
 def test_a_state_is_kept_every_so_many_minutes_too(train, tmp_path):
@@ -272,6 +282,23 @@ def test_a_persons_mistake_is_one_line(tmp_path, capsys):
     assert line.startswith("error: ") and "--images no/such/folder" in line
     with pytest.raises(ValueError, match="--images no/such/folder"):
         run_script(lambda: train_eradiff.parse_args([*argv, "--debug"]), train_eradiff.main)
+
+
+class Refusing(Dataset):
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        raise ValueError("a.png is no picture")
+
+
+def test_a_mistake_that_a_worker_comes_upon_is_one_line_too(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_script(
+            lambda: train_vae.parse_args(["--images", "i", "--out", "o"]),
+            lambda _: list(DataLoader(Refusing(), num_workers=1)),
+        )
+    assert end.value.code == 2 and capsys.readouterr().err == "error: ValueError: a.png is no picture\n"
 
 
 def test_what_ends_a_run_is_one_line_and_its_code(capsys):

@@ -30,6 +30,14 @@ def run_script(parse_args: Callable[[], argparse.Namespace], main: Callable[[arg
     except (RunEnded, *MISTAKES) as error:
         if args.debug:
             raise
-        sentence = " ".join(str(error).split()) or type(error).__name__
+        sentence = one_line(error)
         print(sentence if isinstance(error, RunEnded) else f"error: {sentence}", file=sys.stderr)
         sys.exit(error.code if isinstance(error, RunEnded) else MISTAKE)
+
+
+def one_line(error: Exception) -> str:
+    """What an error says; of one that came from a process that prepares pictures, less the traceback it brings."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1]
+    return " ".join(text.split()) or type(error).__name__

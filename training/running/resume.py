@@ -51,6 +51,7 @@ def save_for_resume(
         for old in folder.iterdir():
             if old.name not in keep:
                 shutil.rmtree(old)
+    accelerator.wait_for_everyone()  # a launcher ends the first process as soon as another one has ended
 
 
 def resume(accelerator: Accelerator, out: str | Path) -> tuple[int, dict[str, int]]:

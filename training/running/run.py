@@ -199,6 +199,7 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        self.accelerator.end_training()
+        """Let the folder and the processes go."""
         if self.accelerator.is_main_process:
             self.lock.release()
+        self.accelerator.end_training()

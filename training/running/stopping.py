@@ -1,5 +1,6 @@
 """A signal that asks a run to stop: it finishes its step first."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,26 +17,24 @@ class Asked:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take note of the first signal; the second one does what it would have done without us."""
+        """Take note of a signal, and of no more: a scheduler and a launcher often both send the same one."""
         if threading.current_thread() is not threading.main_thread():  # where Python delivers none
             yield
             return
         before = {number: signal.getsignal(number) for number in SIGNALS}
 
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
         def note(number: int, _: object) -> None:
-            self.signal = number
-            restore()
+            if not self.signal:  # no print: the signal may have come in the middle of one
+                os.write(2, f"\n{signal.Signals(number).name}: finishing the step and saving it\n".encode())
+            self.signal = self.signal or number
 
         for number in SIGNALS:
             signal.signal(number, note)
         try:
             yield
         finally:
-            restore()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def ignore_signals(_: int) -> None:
