@@ -1,4 +1,4 @@
-"""EraDiff's ablation at nano scale: SRA, CRO, both, neither, and CRO without mix-up.
+"""EraDiff's ablation at nano scale: SRA, hard and soft, CRO, both, neither, and CRO without mix-up.
 
     python -m benchmarks.eradiff_ablation --images photos --validation photos_held_out --out runs/ablation
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.ideal_chain import object_left_at_the_end
 from benchmarks.pasted_objects import CutoutScenes, score
+from eradiff_core.attention import HARD, Softness
 from eradiff_core.synthesis import Ranges
 from inpainting_core.engine import DiffusersEngine, load_engine
 from training import train_eradiff
@@ -34,6 +35,13 @@ ARMS = {
     "CRO": "--mixing schedule",
     "CRO, SRA in training": "--mixing schedule --rectified 0.4",
     "CRO without mix-up": "--mixing constant",
+}
+ATTENTION = {
+    "off": ("off", HARD),
+    "rectified": ("rectified", HARD),
+    "soft 0.1": ("rectified", Softness(0.1)),
+    "soft 0.3": ("rectified", Softness(0.3)),
+    "rising": ("rectified", Softness(0.0, rising=True)),
 }
 STRENGTHS = (0.6, 0.8, 1.0)
 STEPS = (1, 2, 4, 8, 10, 12, 20, 50)
@@ -78,13 +86,14 @@ def held_out_pairs(args: argparse.Namespace, size: int) -> dict[str, Tensor]:
 
 
 def erase(engine: DiffusersEngine, encoded: Encoded, steps: int, strength: float, attention: str, seed: int) -> Tensor:
-    """All pairs, sixteen at a time."""
+    """All pairs, sixteen at a time; ``attention`` is one of ``ATTENTION``."""
+    mode, softness = ATTENTION[attention]
     parts = [
         {key: values[start : start + 16] for key, values in encoded.items()}
         for start in range(0, len(encoded["mask"]), 16)
     ]
     with torch.autocast(engine.device.type, torch.bfloat16):
-        return torch.cat([erase_pairs(engine, part, steps, strength, attention, seed) for part in parts])
+        return torch.cat([erase_pairs(engine, part, steps, strength, mode, seed, softness) for part in parts])
 
 
 def spread(values: Iterable[float]) -> str:
@@ -116,7 +125,7 @@ def main(args: argparse.Namespace) -> None:
     rows, walked = json.loads(store.read_text()) if store.exists() else ([], [])
     for (arm, seed), path in models.items():
         engine = load_engine(path)
-        for attention in ("off", "rectified"):
+        for attention in ATTENTION:
             for strength in STRENGTHS:
                 row = {"model": arm, "SRA": attention, "strength": strength, "seed": seed}
                 if any(row.items() <= known.items() for known in rows):

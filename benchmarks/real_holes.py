@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from training.data.annotations import Annotations, coco_instances
-from training.data.pictures import list_pictures, read_rgb
+from training.data.listing import list_pictures
+from training.data.reading import read_bounded
 
 SMALLEST = 0.01  # of its photograph: an object that is smaller is no outline worth pasting
 SIDES = (0.2, 0.5)  # its longer side in the picture that it is pasted into, of that picture's shorter side
@@ -89,16 +90,16 @@ def main(args: argparse.Namespace) -> None:
     while len(made) < args.pairs:
         own = len(made) % 4 == 3
         path = next(others if own else backgrounds)
-        truth = read_rgb(path)
+        truth = read_bounded(path)
         taken = np.zeros((truth.height, truth.width), dtype=bool)
         for mask in objects_of(truth, annotated, path.stem) if own else []:
             taken |= mask
         source = photos[rng.integers(len(photos))]
-        masks = [mask for mask in objects_of(read_rgb(source), annotated, source.stem) if mask.mean() > SMALLEST]
+        masks = [mask for mask in objects_of(read_bounded(source), annotated, source.stem) if mask.mean() > SMALLEST]
         if not masks:
             continue
         side = round(rng.uniform(*SIDES) * min(truth.size))
-        thing = cut_out(read_rgb(source), masks[rng.integers(len(masks))], side)
+        thing = cut_out(read_bounded(source), masks[rng.integers(len(masks))], side)
         where = place(thing, taken, rng)
         if where is not None:
             picture, mask = truth.copy(), Image.new("L", truth.size)

@@ -4,20 +4,30 @@ Hole tokens must not lean on one another: early in the path they hold only noise
 looks at itself grows a new object.  The paper writes the rule as a mask m' on the logits; blocked pairs are the
 ones where both tokens are hole.  Instead of building that n x n mask we leave the blocked keys out, which is the
 same sum, keeps every fast attention kernel, and costs less than plain attention.
+
+Soft attention blocks them in part: a pair's share is weighed by a factor between 0 (blocked) and 1 (plain).  Its
+logarithm is added to the logits by a few more numbers on queries and keys, so that no mask is built for that either.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import sqrt
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from inpainting_core.masks import to_tokens
+from inpainting_core.self_attention import SelfAttention
 from inpainting_core.shapes import Bool, Float, Int
 
 MODES = ("rectified", "strict", "off")
+
+# Numbers more on each token, for fast kernels take multiples of 8.  The logarithm is shared out among them all: one
+# large number would cost the others their precision where a kernel rounds a token's numbers together.
+MORE = 8
+BLOCKED = -100.0  # the logarithm of a weight of 0: finite, for 0 times infinity is no number
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,32 @@ class Tokens:
         return cls(background, inside, torch.cat([background, inside]).argsort())
 
 
+@dataclass(frozen=True)
+class Softness:
+    """How much of a blocked pair is let through: 0 is the paper's attention, 1 is plain attention.
+
+    It is the same along the whole path, or, ``rising``, ``least`` at full noise and 1 at the clean picture: the weight
+    grows as abar does, since what a hole sees of itself is the less noise the further the path is walked.
+    Raises ValueError for a number outside [0, 1].
+    """
+
+    least: float = 0.0
+    rising: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise ValueError(f"softness must lie in 0..1, got {self.least}.")
+
+    def at(self, sigma: Float[Tensor, "b"]) -> float | Float[Tensor, "b 1"]:
+        """The weight for samples at these noise levels; ``sigma**2`` is ``(1 - abar) / abar``."""
+        if not self.rising:
+            return self.least
+        return self.least + (1 - self.least) / (1 + sigma.float().square())[:, None]
+
+
+HARD = Softness()
+
+
 def check_mode(mode: str) -> None:
     """Raise ValueError unless ``mode`` is one of ``MODES``."""
     if mode not in MODES:
@@ -47,18 +83,21 @@ def attend(
     hole: Bool[Tensor, "b n"],
     mode: str = "rectified",
     kernel: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_dot_product_attention,
+    softness: float | Float[Tensor, "#b #n"] = 0.0,
 ) -> Float[Tensor, "b heads n d"]:
-    """Attention in which the hole does not look at itself; hole is true where to erase.
+    """Attention in which the hole does not look at itself, or less; hole is true where to erase.
 
     ``rectified`` is eq. 10: only hole-to-hole pairs are blocked.  ``strict`` is the paper's prose: nobody looks at
     the hole.  ``off`` is plain attention.  A sample whose tokens are all hole has nothing else to look at and gets
     plain attention.  ``kernel`` computes unmasked attention of any number of queries over any number of keys.
+    ``softness`` weighs the pairs that the mode blocks: 0 blocks them, 1 leaves plain attention; one number for all, or
+    for each sample, or for each token that is looked at.
     Raises ValueError for an unknown mode.
     """
     check_mode(mode)
     if mode == "off":
         return kernel(q, k, v)
-    return attend_rows(q, k, v, split_rows(hole), mode, kernel)
+    return attend_rows(q, k, v, split_rows(hole), mode, kernel, _for_each_key(softness, q))
 
 
 def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
@@ -67,32 +106,59 @@ def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
     return [Tokens.split(row) for row in (hole[:1] if shared else hole)]
 
 
-def attend_rows(q: Tensor, k: Tensor, v: Tensor, rows: list[Tokens], mode: str, kernel: Callable) -> Tensor:
-    """``attend`` for holes that ``split_rows`` has split already."""
+def attend_rows(
+    q: Tensor, k: Tensor, v: Tensor, rows: list[Tokens], mode: str, kernel: Callable, weights: Tensor | None
+) -> Tensor:
+    """``attend`` for holes that ``split_rows`` has split already; weights ``[b, n]``, or None where none is above 0."""
     if len(rows) == 1:
-        return attend_split(q, k, v, rows[0], mode, kernel)
-    samples = zip(q.split(1), k.split(1), v.split(1), rows, strict=True)
-    return torch.cat([attend_split(*qkv, tokens, mode, kernel) for *qkv, tokens in samples])
+        return attend_split(q, k, v, rows[0], mode, kernel, weights)
+    each = [None] * len(rows) if weights is None else weights.split(1)
+    samples = zip(q.split(1), k.split(1), v.split(1), rows, each, strict=True)
+    return torch.cat([attend_split(*qkv, tokens, mode, kernel, own) for *qkv, tokens, own in samples])
 
 
-def attend_split(q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, kernel: Callable) -> Tensor:
+def attend_split(
+    q: Tensor, k: Tensor, v: Tensor, tokens: Tokens, mode: str, kernel: Callable, weights: Tensor | None
+) -> Tensor:
     """``attend`` for samples that share one hole, already split into tokens."""
-    if len(tokens.hole) == 0 or len(tokens.background) == 0:
+    if len(tokens.hole) == 0 or (len(tokens.background) == 0 and weights is None):
         return kernel(q, k, v)
-    k_background, v_background = k.index_select(2, tokens.background), v.index_select(2, tokens.background)
-    if mode == "strict":
-        return kernel(q, k_background, v_background)
+    if weights is None:
+        k_seen, v_seen = k.index_select(2, tokens.background), v.index_select(2, tokens.background)
+    else:
+        k_seen, v_seen = _weighed(k, tokens, weights), pad(v, (0, MORE))
+    if mode == "strict" or len(tokens.background) == 0:
+        return _look(q, k_seen, v_seen, kernel)
     from_background = kernel(q.index_select(2, tokens.background), k, v)
-    from_hole = kernel(q.index_select(2, tokens.hole), k_background, v_background)
+    from_hole = _look(q.index_select(2, tokens.hole), k_seen, v_seen, kernel)
     return torch.cat([from_background, from_hole], dim=2).index_select(2, tokens.order)
 
 
-def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[..., Tensor] | None:
-    """The attention that an engine puts into every self-attention layer; None where the mode is ``off``.
+def _weighed(k: Tensor, tokens: Tokens, weights: Tensor) -> Tensor:
+    """Keys with a few more numbers: their sum is what makes the logits of hole tokens larger by their logarithm."""
+    logs = torch.zeros_like(weights)
+    logs[:, tokens.hole] = weights[:, tokens.hole].log().clamp_min(BLOCKED) * sqrt(k.shape[-1]) / MORE
+    return torch.cat([k, logs.to(k)[:, None, :, None].expand(*k.shape[:3], MORE)], -1)
 
-    It is called with q, k, v ``[b, heads, n, d]``, the layer's token grid (height, width), n = height * width, and
-    the engine's own kernel where it has one.
-    """
+
+def _look(q: Tensor, k: Tensor, v: Tensor, kernel: Callable) -> Tensor:
+    """Plain attention, of queries with as many ones more as the keys have numbers more."""
+    width, more = q.shape[-1], k.shape[-1] - q.shape[-1]
+    if more:
+        root = sqrt((width + more) / width)  # kernels divide by the root of the new width
+        q = pad(q * root, (0, more), value=root)
+    return kernel(q, k, v)[..., :width]
+
+
+def _for_each_key(softness: float | Tensor, q: Tensor) -> Float[Tensor, "b n"] | None:
+    """The weight of each sample's tokens, in fp32; None where all of them are 0 for certain."""
+    if not isinstance(softness, Tensor) and softness == 0:
+        return None
+    return torch.as_tensor(softness, dtype=torch.float32, device=q.device).expand(len(q), q.shape[2])
+
+
+def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HARD) -> SelfAttention | None:
+    """The attention that an engine puts into every self-attention layer; None where the mode is ``off``."""
     check_mode(mode)
     if mode == "off":
         return None
@@ -103,8 +169,15 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str) -> Callable[..., Tensor
         return split_rows(hole.repeat(batch // len(hole), 1))
 
     def attention(
-        q: Tensor, k: Tensor, v: Tensor, height: int, width: int, kernel: Callable = scaled_dot_product_attention
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        height: int,
+        width: int,
+        sigma: Tensor,
+        kernel: Callable = scaled_dot_product_attention,
     ) -> Tensor:
-        return attend_rows(q, k, v, rows(height, width, len(q), q.device), mode, kernel)
+        weights = _for_each_key(softness.at(sigma), q)
+        return attend_rows(q, k, v, rows(height, width, len(q), q.device), mode, kernel, weights)
 
     return attention

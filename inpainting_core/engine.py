@@ -126,8 +126,7 @@ class DiffusersEngine:
         """Run ``sampler(model, x, sigmas, extra_args, callback, disable)`` from the noised start."""
         noise, sigmas = noise.to(self.device, torch.float32), sigmas.to(self.device, torch.float32)
         model, x = self._denoiser(inputs), inputs.noised_start(noise, sigmas[0])
-        with self_attention(self.unet, inputs.attention, x.shape[-2:]):
-            return sampler(model, x, sigmas, extra_args={}, callback=self.callback, disable=True)
+        return sampler(model, x, sigmas, extra_args={}, callback=self.callback, disable=True)
 
     def _denoiser(self, inputs: Inputs) -> Callable[[Tensor, Tensor], Tensor]:
         """The UNet as samplers call it: ``(x0 + sigma noise [b 4 h w], sigma [b]) -> x0``."""
@@ -136,7 +135,8 @@ class DiffusersEngine:
             signal = 1 / (1 + sigma.square())
             noisy = x * signal.sqrt()[:, None, None, None]
             fed = unet_input(noisy, inputs.mask, inputs.masked).to(self.dtype)
-            output = call_unet(self.unet, fed, self.schedule.timestep_of(sigma), self.prompt)
+            with self_attention(self.unet, inputs.attention, x.shape[-2:], sigma):
+                output = call_unet(self.unet, fed, self.schedule.timestep_of(sigma), self.prompt)
             return denoised_from(self.config.prediction, output.float(), noisy, signal)
 
         return denoised

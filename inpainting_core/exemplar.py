@@ -18,7 +18,7 @@ from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted
 from inpainting_core.shapes import Float, Int
 
 COARSEST_PX = 80  # the side of a square as large, at least: in less, too little is left of a structure to copy it
-ROUNDS = (5, 4, 3)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
+ROUNDS = (6, 6, 5)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
 PEELED_FROM = 3000  # sources that the first fill is taken from
 AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
 VOTERS = 5  # whose median it is, so that a speck beside one of them is not sown

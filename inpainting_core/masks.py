@@ -120,6 +120,11 @@ def to_grid(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Float[Te
     return F.adaptive_max_pool2d(mask, (height, width))
 
 
+def to_nearest(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Float[Tensor, "b 1 {height} {width}"]:
+    """The mask on another grid: a cell is what the pixel at its centre is, as YOEO's authors have it."""
+    return F.interpolate(mask, (height, width), mode="nearest-exact")
+
+
 def to_tokens(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Bool[Tensor, "b n"]:
     """The mask on an attention layer's token grid, row after row, n = height * width: a touched token is hole."""
     return to_grid(mask, height, width).flatten(1) > 0

@@ -2,15 +2,18 @@
 
 from functools import cache
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
 from torch import Tensor
 
-from eradiff_core.attention import MODES, attend
-from inpainting_core.masks import as_mask, to_tokens
+from eradiff_core.attention import MODES, Softness, rectifier
+from inpainting_core.masks import as_mask
+from inpainting_core.self_attention import SelfAttention
 
+from .areas import Area, areas_of, cut_out, tell_areas
 from .patch import Attention, fast_kernel, replace_self_attention, self_attention_blocks
-from .schema import attention_input, require_choice, schema
+from .schema import attention_input, require_choice, schema, softness_inputs
 
 BLOCKS = {"all": ("input", "middle", "output"), "encoder": ("input",), "middle": ("middle",), "decoder": ("output",)}
 
@@ -60,40 +63,59 @@ class EraseOnceSRA(io.ComfyNode):
                     step=0.01,
                     tooltip="When to switch it off during sampling; 1 is the end.",
                 ),
+                *softness_inputs(),
             ],
             outputs=[io.Model.Output(display_name="patched", tooltip="A copy of the model with this attention.")],
         )
 
     @classmethod
     def execute(
-        cls, model: ModelPatcher, mask: Tensor, mode: str, blocks: str, start_percent: float, end_percent: float
+        cls,
+        model: ModelPatcher,
+        mask: Tensor,
+        mode: str,
+        blocks: str,
+        start_percent: float,
+        end_percent: float,
+        softness: float = 0.0,
+        rising: bool = False,
     ) -> io.NodeOutput:
         require_choice("mode", mode, MODES)
         require_choice("blocks", blocks, BLOCKS)
         chosen = [block for block in self_attention_blocks(model) if block[0] in BLOCKS[blocks]]
         if mode == "off":
             return io.NodeOutput(model)
-        attention = rectified_attention(model, mask, mode, start_percent, end_percent)
-        return io.NodeOutput(replace_self_attention(model, attention, chosen))
+        soft = Softness(softness, rising)
+        attention = rectified_attention(model, mask, mode, soft, start_percent, end_percent)
+        patched = replace_self_attention(model, attention, chosen)
+        tell_areas(patched)
+        return io.NodeOutput(patched)
 
 
-def rectified_attention(model: ModelPatcher, mask: Tensor, mode: str, start: float, end: float) -> Attention:
+def rectified_attention(
+    model: ModelPatcher, mask: Tensor, mode: str, softness: Softness, start: float, end: float
+) -> Attention:
     """Rectified attention of a pixel mask, between two points of the way from noise to picture."""
     masks = mask.shape[:-2].numel() if len(mask) == 1 or mask.ndim < 4 else len(mask)  # of [b, n, h, w], b unions
     hole = as_mask(mask, *mask.shape[-2:], frames=masks)
     anywhere, sampling = bool(hole.any()), model.get_model_object("model_sampling")
     highest, lowest = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
 
-    @cache
-    def tokens(height: int, width: int) -> Tensor:
-        return to_tokens(hole, height, width)
+    @cache  # once for all layers of a grid and all steps
+    def rectifier_of(size: tuple[int, int], areas: tuple[Area | None, ...], pictures: int) -> SelfAttention:
+        if anywhere:  # ComfyUI hands out a small black mask where none was drawn
+            check_aspect(hole, *size)
+        own = for_pictures(hole, pictures)
+        return rectifier(
+            torch.cat([cut_out(own, size, area).expand(pictures, -1, -1, -1) for area in areas]), mode, softness
+        )
 
     def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
         if not lowest <= float(options["sigmas"][0]) <= highest:
             return fast_kernel(options)(q, k, v)
-        if anywhere:  # ComfyUI hands out a small black mask where none was drawn
-            check_aspect(hole, *options["original_shape"][-2:])
-        return attend(q, k, v, for_batch(tokens(height, width), q, options).to(q.device), mode, fast_kernel(options))
+        size, areas = areas_of(options)
+        rectified = rectifier_of(size, areas, len(q) // len(areas))
+        return rectified(q, k, v, height, width, options["sigmas"][:1], fast_kernel(options))
 
     return attention
 
@@ -109,17 +131,13 @@ def check_aspect(hole: Tensor, height: int, width: int) -> None:
         )
 
 
-def for_batch(tokens: Tensor, q: Tensor, options: dict) -> Tensor:
-    """One row of tokens a sample: the batch is repeated as a whole for the prompt and its negative.
-
-    Several masks of a single picture count as one.
-    """
-    pictures = len(q) // len(options["cond_or_uncond"])
+def for_pictures(hole: Tensor, pictures: int) -> Tensor:
+    """One mask for all pictures, or one each; several masks of a single picture count as one."""
     if pictures == 1:
-        tokens = tokens.any(0, keepdim=True)
-    if len(tokens) not in (1, pictures):
+        hole = hole.amax(0, keepdim=True)
+    if len(hole) not in (1, pictures):
         raise ValueError(
-            f"mask must come once or once per picture ({pictures}), got {len(tokens)} masks. Give one, or one "
+            f"mask must come once or once per picture ({pictures}), got {len(hole)} masks. Give one, or one "
             "per picture."
         )
-    return tokens.repeat(len(q) // len(tokens), 1)
+    return hole

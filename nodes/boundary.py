@@ -103,7 +103,7 @@ class ComfyEngine:
             return self.model
 
         def with_kernel(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
-            return attention(q, k, v, height, width, fast_kernel(options))
+            return attention(q, k, v, height, width, options["sigmas"][:1], fast_kernel(options))
 
         return replace_self_attention(self.model, with_kernel, self_attention_blocks(self.model))
 
@@ -119,6 +119,11 @@ def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
     if vae.latent_channels != 4:
         raise ValueError(
             f"vae must give latents of 4 channels, got {vae.latent_channels}. Connect the model's own VAE."
+        )
+    if any({"area", "mask"} & extras.keys() for _, extras in conditioning):
+        raise ValueError(
+            "conditioning must hold for the whole picture, got one for an area or a mask of it. A crop is worked on "
+            "here: give the prompt without its area."
         )
     needed, got = model.model.model_config.unet_config["context_dim"], conditioning[0][0].shape[-1]
     if needed != got:

@@ -9,6 +9,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 
 from eradiff_core import pipeline as eradiff
+from eradiff_core.attention import Softness
 from eradiff_core.sampler import path
 from inpainting_core.choosing import MOST_CANDIDATES
 from inpainting_core.erasing import Erased
@@ -18,7 +19,7 @@ from yoeo_core.judge import judge_by
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
 from .detector import detections, detector_input
-from .schema import attention_input, context_input, grow_input, schema
+from .schema import attention_input, context_input, grow_input, schema, softness_inputs
 from .telling import report_output, tell
 
 TRIES = 4
@@ -41,6 +42,13 @@ class EraseOnceYOEO(io.ComfyNode):
                 io.Int.Input("steps", default=2, min=1, max=4, tooltip="Sampling steps. YOEO models are made for 2."),
                 *how_to_erase(),
                 *best_of_several(),
+                io.Boolean.Input(
+                    "official",
+                    optional=True,
+                    default=False,
+                    tooltip="The network's own picture, as YOEO's authors score it: all of it at one of their sizes of "
+                    "about 512 x 512, nothing of the original laid over it. It uses no grow, context or resolution.",
+                ),
             ],
             outputs=what_comes_out(),
         )
@@ -62,19 +70,17 @@ class EraseOnceYOEO(io.ComfyNode):
         until_clean: bool = False,
         tries: int = TRIES,
         detector: ModelPatcher | None = None,
+        official: bool = False,
     ) -> io.NodeOutput:
         started = perf_counter()
-        erased = yoeo.erase(
-            ComfyEngine(model, vae, conditioning),
-            picture_from(image),
-            mask,
-            steps=steps,
-            seed=seed,
-            grow_px=grow,
-            context=context,
-            resolution=resolution or None,
-            **chosen_by(candidates, until_clean, tries, detector),
-        )
+        chosen = chosen_by(candidates, until_clean, tries, detector)
+        given = ComfyEngine(model, vae, conditioning), picture_from(image), mask
+        if official:
+            check_one_answer(candidates, detector)
+            erased = yoeo.official(*given, steps=steps, seed=seed)
+        else:
+            where = {"grow_px": grow, "context": context, "resolution": resolution or None}
+            erased = yoeo.erase(*given, steps=steps, seed=seed, **where, **chosen)
         return answer(erased, image, steps, perf_counter() - started, detector is not None)
 
 
@@ -109,6 +115,15 @@ class EraseOnceEraDiff(io.ComfyNode):
                 ),
                 attention_input("attention"),
                 *best_of_several(),
+                *softness_inputs(),
+                io.Combo.Input(
+                    "start",
+                    optional=True,
+                    options=list(eradiff.STARTS),
+                    default=eradiff.STARTS[0],
+                    tooltip="Where a path of strength below 1 starts. original: at the noised original; mixed: with "
+                    "less of the object, its rest a smooth fill, as in training.",
+                ),
             ],
             outputs=what_comes_out(),
         )
@@ -132,6 +147,9 @@ class EraseOnceEraDiff(io.ComfyNode):
         until_clean: bool = False,
         tries: int = TRIES,
         detector: ModelPatcher | None = None,
+        softness: float = 0.0,
+        rising: bool = False,
+        start: str = eradiff.STARTS[0],
     ) -> io.NodeOutput:
         started = perf_counter()
         erased = eradiff.erase(
@@ -141,6 +159,8 @@ class EraseOnceEraDiff(io.ComfyNode):
             steps=steps,
             strength=strength,
             attention=attention,
+            softness=Softness(softness, rising),
+            start=start,
             seed=seed,
             grow_px=grow,
             context=context,
@@ -236,6 +256,15 @@ def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPat
         )
     judge = None if detector is None else judge_by(partial(detections, detector))
     return {"candidates": candidates, "judge": judge, "tries": tries if until_clean else 1}
+
+
+def check_one_answer(candidates: int, detector: ModelPatcher | None) -> None:
+    """Raise ValueError where more is asked than the network's one answer."""
+    if candidates > 1 or detector is not None:
+        raise ValueError(
+            "official takes the network's one answer for the whole picture: set candidates to 1 and take the detector "
+            "away, or switch official off."
+        )
 
 
 def what_comes_out() -> list[io.Output]:

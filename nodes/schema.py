@@ -47,6 +47,28 @@ def context_input() -> io.Float.Input:
     )
 
 
+def softness_inputs() -> list[io.Input]:
+    """How soft that attention is; last, because saved graphs store widgets by position."""
+    return [
+        io.Float.Input(
+            "softness",
+            optional=True,  # prompts that were saved before it came still run
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="How much of the blocked attention is let through: 0 is the paper's, 1 is plain attention.",
+        ),
+        io.Boolean.Input(
+            "rising",
+            display_name="softness rises",
+            optional=True,
+            default=False,
+            tooltip="Start at this softness and let it rise to 1 as the noise leaves.",
+        ),
+    ]
+
+
 def attention_input(name: str) -> io.Combo.Input:
     return io.Combo.Input(
         name,

@@ -8,6 +8,19 @@ from scipy import ndimage
 from torch import Tensor
 
 
+def attend_with_dense_weights(q: Tensor, k: Tensor, v: Tensor, hole: Tensor, mode: str, weights: Tensor) -> Tensor:
+    """Softmax attention in which each pair that the mode blocks counts ``weights[sample, key]`` times as much."""
+    n = hole.shape[1]
+    counts = torch.ones(len(hole), n, n, dtype=q.dtype)
+    for sample, row in enumerate(hole):
+        for i in range(n):
+            for j in range(n):
+                if row[j] and (mode == "strict" or row[i]):
+                    counts[sample, i, j] = weights[sample, j]
+    likeness = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).exp() * counts[:, None]
+    return likeness / likeness.sum(-1, keepdim=True) @ v
+
+
 def attend_with_dense_mask(q: Tensor, k: Tensor, v: Tensor, hole: Tensor, mode: str) -> Tensor:
     """EraDiff's eq. 11 with an additive mask of 0 and -inf, one n x n matrix a sample."""
     n = hole.shape[1]

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from references import attend_with_dense_mask
+from references import attend_with_dense_mask, attend_with_dense_weights
 
-from eradiff_core.attention import MODES, attend, rectifier
+from eradiff_core.attention import HARD, MODES, Softness, attend, rectifier
+from inpainting_core.schedule import Schedule
 
 
 def qkv(b=2, n=15, dtype=torch.float32, seed=0):
@@ -68,10 +69,95 @@ def test_the_rectifier_follows_each_layers_grid_and_repeats_for_guidance():
     hole = torch.zeros(4, 6, dtype=torch.bool)
     hole[1:3, 1:4] = True
     expected = attend_with_dense_mask(q, k, v, hole.flatten()[None].expand(2, -1), "rectified")
-    assert torch.allclose(rectifier(mask, "rectified")(q, k, v, 4, 6), expected, atol=1e-5)
+    made = rectifier(mask, "rectified")(q, k, v, 4, 6, torch.ones(2))
+    assert torch.allclose(made, expected, atol=1e-5)
 
 
 def test_off_needs_no_rectifier_and_unknown_modes_are_refused():
     assert rectifier(torch.zeros(1, 1, 8, 8), "off") is None
     with pytest.raises(ValueError, match="mode must be one of"):
         attend(*qkv(), torch.tensor(HOLES["none"]), "eq10")
+
+
+# soft attention
+
+WEIGHTS = {"nearly hard": 1e-6, "half": 0.5, "plain": 1.0, "a sample": [[0.2], [0.9]], "a token": None}
+
+
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+@pytest.mark.parametrize("softness", WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize("hole", ["ragged", "ragged with all", "ragged with none"])
+def test_soft_attention_equals_the_dense_weights_in_values_and_gradients(mode, softness, hole):
+    hole = torch.tensor(HOLES[hole])
+    if softness is None:
+        softness = torch.rand(2, 15, generator=torch.Generator().manual_seed(2))
+    elif isinstance(softness, list):
+        softness = torch.tensor(softness)
+    dense = torch.as_tensor(softness).expand(2, 15)
+    fast, slow = qkv(), qkv()
+    fast_out = attend(*fast, hole, mode, softness=softness)
+    slow_out = attend_with_dense_weights(*slow, hole, mode, dense)
+    assert fast_out.shape == slow_out.shape and torch.allclose(fast_out, slow_out, atol=1e-5, rtol=0)
+    weights = torch.randn(fast_out.shape, generator=torch.Generator().manual_seed(1))
+    (fast_out * weights).sum().backward()
+    (slow_out * weights).sum().backward()
+    for a, b in zip(fast, slow, strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-5, rtol=0)
+
+
+def test_soft_attention_in_bf16_agrees_to_two_digits():
+    q, k, v = qkv(dtype=torch.bfloat16)
+    hole, weights = torch.tensor(HOLES["ragged"]), torch.rand(2, 15, generator=torch.Generator().manual_seed(2))
+    exact = attend_with_dense_weights(*(x.double() for x in (q, k, v)), hole, "rectified", weights.double())
+    assert torch.allclose(attend(q, k, v, hole, softness=weights).double(), exact, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+def test_no_softness_is_the_papers_attention_and_full_softness_plain_attention(mode):
+    q, k, v = qkv()
+    hole = torch.tensor(HOLES["ragged"])
+    hard = attend(q, k, v, hole, mode, softness=0.0)
+    assert torch.equal(hard, attend(q, k, v, hole, mode))
+    assert torch.allclose(attend(q, k, v, hole, mode, softness=torch.zeros(2, 15)), hard, atol=1e-5)
+    assert torch.allclose(attend(q, k, v, hole, mode, softness=1.0), attend(q, k, v, hole, "off"), atol=1e-5)
+
+
+def test_background_looks_at_everything_as_before_however_soft():
+    q, k, v = qkv()
+    hole = torch.tensor(HOLES["ragged"])
+    soft, plain = attend(q, k, v, hole, softness=0.1), attend(q, k, v, hole, "off")
+    background = ~hole[:, None, :, None].expand_as(soft)
+    assert torch.allclose(soft[background], plain[background], atol=1e-5)
+    assert not torch.allclose(soft[~background], plain[~background], atol=1e-2)
+
+
+def test_no_mask_is_built_and_kernels_get_sizes_that_they_are_fast_at():
+    asked = []
+
+    def kernel(*qkv):
+        asked.append([tuple(x.shape) for x in qkv])
+        return torch.nn.functional.scaled_dot_product_attention(*qkv)
+
+    attend(*qkv(), torch.tensor(HOLES["ragged"]), kernel=kernel, softness=0.3)
+    sample = [[(1, 3, 10, 8), (1, 3, 15, 8), (1, 3, 15, 8)], [(1, 3, 5, 16), (1, 3, 15, 16), (1, 3, 15, 16)]]
+    assert asked == [sample[0], sample[1], *sample]  # background and hole of each
+
+
+def test_softness_may_rise_as_the_noise_leaves():
+    schedule, mask = Schedule(), torch.zeros(1, 1, 3, 5)
+    mask[..., 1:, 2:] = 1
+    hole, (q, k, v) = (mask > 0).flatten(1).expand(2, -1), qkv()
+    rising, sigma = Softness(0.1, rising=True), schedule.sigmas[[999, 300]]
+    weights = (0.1 + 0.9 * schedule.signal[[999, 300]])[:, None]
+    assert torch.allclose(rising.at(sigma), weights) and Softness(0.1).at(sigma) == 0.1
+    expected = attend_with_dense_weights(q, k, v, hole, "rectified", weights.expand(2, 15))
+    assert torch.allclose(rectifier(mask, "rectified", rising)(q, k, v, 3, 5, sigma), expected, atol=1e-5)
+    constant = rectifier(mask, "rectified", Softness(0.1))(q, k, v, 3, 5, sigma)
+    assert torch.allclose(constant, attend(q, k, v, hole, softness=0.1))
+    assert torch.equal(rectifier(mask, "rectified", HARD)(q, k, v, 3, 5, sigma), attend(q, k, v, hole))
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.01, float("nan")])
+def test_a_softness_is_a_share(least):
+    with pytest.raises(ValueError, match="softness must lie in 0..1"):
+        Softness(least)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from in_comfyui import comfy, nodes, room
 from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
+from torch.overrides import TorchFunctionMode
 
 from eradiff_core.attention import attend
 from inpainting_core.masks import to_tokens
@@ -29,18 +30,28 @@ def hole(frames: int = 1) -> torch.Tensor:
     return mask
 
 
-def patched(model, mask=None, mode="rectified", blocks="all", start=0.0, end=1.0):
-    return nodes()["EraseOnceSRA"].execute(model, hole() if mask is None else mask, mode, blocks, start, end)[0]
+def patched(model, mask=None, mode="rectified", blocks="all", start=0.0, end=1.0, **soft):
+    mask = hole() if mask is None else mask
+    return nodes()["EraseOnceSRA"].execute(model, mask, mode, blocks, start, end, **soft)[0]
 
 
-def sampled(model, batch: int = 1, cfg: float = 1.0) -> torch.Tensor:
-    """Two steps of a stock sampler on any model, prompt and negative in one batch where cfg asks for both."""
+def sampled(model, batch: int = 1, cfg: float = 1.0, within=None, areas=None, steps: int = 2) -> torch.Tensor:
+    """Some steps of a stock sampler on any model, prompt and negative in one batch where cfg asks for both.
+
+    ``within`` is a part of the latent, sampled alone; ``areas`` are parts that have a prompt each.
+    """
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(batch, 4, *LATENT, generator=generator)
     pooled = {"pooled_output": torch.zeros(1, 1280)}  # SDXL's, the others pass it over
-    prompts = [[[torch.randn(1, 4, 64, generator=generator), pooled]] for _ in range(2)]
+    tokens = [torch.randn(1, 4, 64, generator=generator) for _ in range(2)]
+    prompts = [[[one, pooled]] for one in tokens]
+    if areas:
+        prompts[0] = [[tokens[0], {**pooled, "area": area}] for area in areas]
+    if within:
+        height, width, top, left = within
+        noise = noise[..., top : top + height, left : left + width]
     sampler = comfy("comfy.samplers").sampler_object("euler")
-    sigmas = torch.tensor([14.6146, 2.0, 0.0])
+    sigmas = torch.tensor([14.6146, *[2.0 / step for step in range(1, steps)], 0.0])
     return comfy("comfy.sample").sample_custom(model, noise, cfg, sampler, sigmas, *prompts, torch.zeros_like(noise))
 
 
@@ -121,6 +132,67 @@ def test_every_block_that_attends_is_found(model):
     ]
     keys = patched(model, blocks="decoder").model_options["transformer_options"]["patches_replace"]["attn1"]
     assert {part for part, _ in keys} == {"output"}
+
+
+# Height, width, top and left of an area on the latent: of the latent's aspect, of another, over the border, all of it.
+AREAS = [(4, 6, 4, 0), (4, 6, 0, 6), (8, 6, 0, 2), (6, 4, 2, 8), (8, 12, 4, 4), (8, 12, 0, 0)]
+
+
+@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_prompt_for_an_area_is_rectified_by_what_of_the_mask_lies_in_it(model, area: tuple, batch: int):
+    height, width, top, left = (min(area[0], 8 - area[2]), min(area[1], 12 - area[3]), *area[2:])
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    made = sampled(patched(model, hole(batch)), batch, areas=[area], steps=1)[..., rows, columns]
+    part = hole(batch)[:, 8 * top : 8 * (top + height), 8 * left : 8 * (left + width)]
+    expected = sampled(patched(model, part), batch, within=(height, width, top, left), steps=1)
+    assert torch.allclose(made, expected, atol=1e-4)
+    if part.any() and not part.bool().all():
+        assert not torch.allclose(made, sampled(model, batch, areas=[area], steps=1)[..., rows, columns], atol=1e-4)
+
+
+def test_areas_of_one_size_share_a_batch_and_each_has_its_own_part_of_the_mask(model):
+    """Four quarters, each with a prompt: the same as each alone, with guidance and without."""
+    quarters = [(4, 6, top, left) for top in (0, 4) for left in (0, 6)]
+    for cfg in (1.0, 4.0):
+        together = sampled(patched(model), cfg=cfg, areas=quarters, steps=1)
+        for quarter in quarters:
+            _, _, top, left = quarter
+            part = (..., slice(top, top + 4), slice(left, left + 6))
+            alone = sampled(patched(model), cfg=cfg, areas=[quarter], steps=1)
+            assert torch.allclose(together[part], alone[part], atol=1e-4)
+
+
+class Counting(TorchFunctionMode):
+    """How often tokens are sorted into background and hole."""
+
+    def __init__(self):
+        super().__init__()
+        self.sorted = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.sorted += function is torch.Tensor.nonzero and args[0].dtype == torch.bool
+        return function(*args, **(kwargs or {}))
+
+
+def test_tokens_are_sorted_once_a_grid_whatever_the_layers_and_steps(model):
+    counts = []
+    for steps in (1, 3):
+        with Counting() as counting:
+            sampled(patched(model, hole(2)), batch=2, cfg=4.0, steps=steps)
+        counts.append(counting.sorted)
+    # background and hole of two pictures and two prompts, on the grids of two levels and the middle
+    assert 0 < counts[0] == counts[1] <= 2 * 4 * 3
+
+
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+def test_the_patch_may_be_soft_and_softer_as_the_noise_leaves(model, mode: str):
+    heads = [x.unflatten(-1, (2, 4)).transpose(1, 2) for x in qkv()]
+    tokens = to_tokens(hole()[:, None], LATENT[0] // 2, LATENT[1] // 2)
+    for soft, share in (({"softness": 0.3}, 0.3), ({"softness": 0.3, "rising": True}, 0.3 + 0.7 / (1 + 3.0**2))):
+        out = replacement(patched(model, mode=mode, **soft), "middle", 0)(*qkv(), options())
+        made = attend(*heads, tokens, mode, softness=share).transpose(1, 2).flatten(2)
+        assert torch.allclose(out, made, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -8,6 +8,7 @@ from in_comfyui import comfy, room
 from tiny import KL, NANO, TINY, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from eradiff_core import pipeline as eradiff
+from eradiff_core.attention import Softness
 from eradiff_core.sampler import ddim
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
 from inpainting_core.engine import DiffusersEngine, Engine, Inputs
@@ -68,6 +69,9 @@ METHODS = {
     "eradiff strict": lambda engine, *given: eradiff.erase(
         engine, *given, steps=4, strength=0.6, attention="strict", seed=5, resolution=128
     ),
+    "eradiff soft": lambda engine, *given: eradiff.erase(
+        engine, *given, steps=3, softness=Softness(0.2, rising=True), start="mixed", seed=5, resolution=128
+    ),
 }
 
 
@@ -96,7 +100,7 @@ def test_attention_takes_the_place_of_every_self_attention(config: str):
     def grids_seen(engine: Engine) -> list[tuple[int, int]]:
         grids = []
 
-        def attention(q, k, v, height, width, kernel=None):
+        def attention(q, k, v, height, width, sigma, kernel=None):
             grids.append((height, width))
             return v
 

@@ -1,4 +1,4 @@
-"""A network's fill that copies: structure and detail from the surroundings, half of what is coarse from the network."""
+"""A network's fill that copies: structure and detail from the surroundings, a share of the coarse from the network."""
 
 from dataclasses import replace
 from functools import partial
@@ -48,7 +48,7 @@ def test_detail_is_the_copys_and_known_pixels_stay():
     assert torch.allclose(across, view[INNER].diff(dim=-1), atol=0.02)
 
 
-def test_half_of_a_coarse_difference_is_the_networks():
+def test_a_share_of_a_coarse_difference_is_the_networks():
     copies = torch.full((1, 3, 96, 128), 0.5)
     drawn = torch.full((1, 3, 48, 64), 0.7)
     made = coarsely_as(drawn, copies, HOLE)

@@ -49,7 +49,7 @@ def is_like(result: torch.Tensor, dtype: torch.dtype, *shape: int) -> bool:
 def test_attention(dtype, mode):
     q, k, v = (torch.randn(2, 3, 24, 8, dtype=dtype) for _ in range(3))
     tokens = Tokens(torch.arange(10), torch.arange(10, 24), torch.arange(24))
-    assert is_like(attend_split(q, k, v, tokens, mode, scaled_dot_product_attention), dtype, 2, 3, 24, 8)
+    assert is_like(attend_split(q, k, v, tokens, mode, scaled_dot_product_attention, None), dtype, 2, 3, 24, 8)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

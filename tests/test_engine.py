@@ -152,7 +152,7 @@ def test_plain_attention_put_in_changes_nothing(unet, size: tuple[int, int]):
     engine, inputs = DiffusersEngine.of(tiny_checkpoint(tiny_config(unet))), inputs_for(*size)
     grids = set()
 
-    def plain(q, k, v, height, width):
+    def plain(q, k, v, height, width, sigma):
         assert q.shape[2] == height * width
         grids.add((height, width))
         return scaled_dot_product_attention(q, k, v)
@@ -169,7 +169,7 @@ def test_attention_replaces_self_attention_only_and_is_taken_out_again(engine: D
     plain = engine.sample(euler, SIGMAS, noise_for(inputs), inputs)
     calls = []
 
-    def zero(q, k, v, height, width):
+    def zero(q, k, v, height, width, sigma):
         calls.append(k.shape[2] == q.shape[2])
         return torch.zeros_like(q)
 
@@ -296,7 +296,7 @@ def test_every_tensor_is_made_on_the_engines_device(config, dtype: torch.dtype):
     checkpoint, inputs, image = tiny_checkpoint(config), inputs_for(), torch.rand(1, 3, 64, 64)
     with FakeTensorMode(allow_non_fake_inputs=True):
         engine = DiffusersEngine.of(checkpoint, "cuda", dtype)
-        attention = lambda q, k, v, height, width: scaled_dot_product_attention(q, k, v)  # noqa: E731
+        attention = lambda q, k, v, height, width, sigma: scaled_dot_product_attention(q, k, v)  # noqa: E731
         given = replace(inputs, masked=engine.encode(image), attention=attention)
         latent = engine.sample(euler, SIGMAS, noise_for(inputs), given)
         decoded = engine.decode(latent)

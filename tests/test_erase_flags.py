@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from erase_folders import load_once, mask, photo
 
+from eradiff_core.attention import HARD, Softness
 from training.erase import main, parse_args
 from training.erasing import eraser
 from training.erasing.flags import path_of, settings_of
@@ -29,6 +30,9 @@ def flags(folder: Path, *more: str) -> list[str]:
     [
         (["--strength", "0.5"], "--strength is eradiff's: leave it out with --method yoeo."),
         (["--attention", "off"], "--attention is eradiff's: leave it out with --method yoeo."),
+        (["--softness-rising"], "--softness-rising is eradiff's: leave it out with --method yoeo."),
+        ([*ERADIFF, "--softness", "1.5"], "softness must lie in 0..1, got 1.5."),
+        (["--start", "mixed"], "--start is eradiff's: leave it out with --method yoeo."),
         (["--steps", "5"], "steps must lie in 1..4, got 5."),
         (["--steps", "0"], "steps must lie in 1..4, got 0."),
         ([*ERADIFF, "--steps", "1001"], "steps must lie in 1..1000, got 1001."),
@@ -47,6 +51,9 @@ def flags(folder: Path, *more: str) -> list[str]:
         (["--squeeze"], "--squeeze needs --raw: give both or none."),
         (["--raw", "--context", "0", "--candidates", "2"], "leave out --context, --candidates."),
         (["--raw", "--resolution", "128"], "give --squeeze to work at --resolution."),
+        (["--official"], "--official needs --raw: give both or none."),
+        ([*ERADIFF, "--raw", "--official"], "--official is yoeo's: leave it out with --method eradiff."),
+        (["--raw", "--official", "--grow", "0", "--squeeze"], "with the mask as it is: leave out --grow, --squeeze."),
         (["--device", "cuda:99"], "--device cuda:99 cannot be used here: "),
         (["--device", "toaster"], "--device toaster cannot be used here: "),
         (["--model", "gone.safetensors"], "--model: there is no file or folder gone.safetensors."),
@@ -82,7 +89,11 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
     assert asked() == {"seed": 0, "judge": None, "tries": 1}
     assert asked(*ERADIFF, "--strength", "0.5", "--attention", "off", "--steps", "3", "--dtype", "bfloat16") == {
         **{"seed": 0, "judge": None, "tries": 1},
-        **{"strength": 0.5, "attention": "off", "steps": 3},
+        **{"strength": 0.5, "attention": "off", "softness": HARD, "steps": 3},
+    }
+    assert asked(*ERADIFF, "--raw", "--start", "mixed", "--softness", "0.2", "--softness-rising") == {
+        **{"seed": 0, "resolution": None},
+        **{"start": "mixed", "softness": Softness(0.2, rising=True)},
     }
     crops = ["--grow", "0", "--context", "0.2", "--resolution", "64", "--candidates", "3"]
     judged = asked(*crops, "--seed", "7", "--detector", "nano", "--until-clean")
@@ -91,6 +102,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
     assert judged == expected
     assert asked("--detector", "nano", "--until-clean", "--tries", "9")["tries"] == 9
     assert asked("--raw", "--grow", "2") == {"seed": 0, "grow_px": 2, "resolution": None}
+    assert asked("--raw", "--official", "--steps", "1") == {"seed": 0, "steps": 1}
     assert asked("--raw", "--squeeze") == {"seed": 0, "resolution": 192}
     assert asked("--raw", "--squeeze", "--resolution", "128") == {"seed": 0, "resolution": 128}
 
@@ -98,6 +110,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
 def test_settings_tell_apart_what_gives_another_picture(folder: Path):
     plain = settings_of(parse_args(flags(folder)))
     others = [["--grow", "0"], ["--seed", "1"], ["--raw"], ["--method", "eradiff"], ["--detector", "nano"]]
+    others.append(["--raw", "--official"])
     assert len({plain, *(settings_of(parse_args(flags(folder, *more))) for more in others)}) == 1 + len(others)
     assert plain == settings_of(parse_args(flags(folder, "--again", "--device", "cuda")))
 

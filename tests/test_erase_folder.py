@@ -49,8 +49,8 @@ def test_each_result_has_its_pictures_place_name_and_format(tmp_path: Path, caps
     assert sorted(done) == sorted(names) and {row["status"] for row in done.values()} == {"erased"}
     row = done["b/c d/ü.JPG"]
     assert row["mask"] == "../masks/b/c d/ü.tif" and row["result"] == "b/c d/ü.JPG"
-    assert row["crops"] == "1" and row["sizes"] == "64 x 64" and float(row["seconds"]) > 0 and row["verdict"] == ""
-    assert row["says"].startswith("Erased 1 object: 64 x 64, 1 step, ")
+    assert row["crops"] == "1" and row["sizes"] == "128 x 128" and float(row["seconds"]) > 0 and row["verdict"] == ""
+    assert row["says"].startswith("Erased 1 object: 128 x 128, 1 step, ")
 
 
 def test_bad_pairs_are_named_and_the_others_done(tmp_path: Path, capsys: pytest.CaptureFixture):

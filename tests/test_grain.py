@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+from scipy import ndimage
 
+from inpainting_core.built_in import EXAMPLES
 from inpainting_core.grain import grain_of, match_grain
+from inpainting_core.picture_files import read_picture
 
 HOLE = torch.zeros(1, 1, 128, 128)
 HOLE[..., 40:88, 40:88] = 1
+PHOTOGRAPH = read_picture(EXAMPLES["wren"][0]).image[..., 300:428, 20:148]  # the rock
 
 
 def normal(seed: int, n: int = 1) -> torch.Tensor:
@@ -42,6 +46,56 @@ def test_a_fill_with_the_pictures_grain_or_more_stays():
     assert torch.equal(match_grain(fill, view, HOLE, normal(1)), fill)
     smooth = torch.linspace(0, 1, 128).expand(1, 3, 128, 128)
     assert torch.allclose(match_grain(smooth, smooth, HOLE, normal(1)), smooth, atol=1e-5)
+
+
+# a soft but true fill
+
+SURFACES = {
+    "1/f noise": lambda seed: 0.5 + 0.12 * noise_of(1.0, seed),
+    "pink noise": lambda seed: 0.5 + 0.12 * noise_of(0.5, seed),  # whose power goes with 1/f
+    "a photograph": lambda seed: PHOTOGRAPH,
+}
+
+
+def noise_of(exponent: float, seed: int) -> torch.Tensor:
+    """Noise whose amplitude goes with 1 / frequency to this exponent, of variance 1."""
+    across = torch.fft.fftfreq(128)
+    frequency = (across[:, None].square() + across.square()).sqrt().clamp(min=1 / 128)
+    noise = torch.fft.ifft2(torch.fft.fft2(normal(seed)) / frequency**exponent).real
+    return (noise - noise.mean()) / noise.std()
+
+
+def softened(picture: torch.Tensor, sigma: float) -> torch.Tensor:
+    return torch.from_numpy(ndimage.gaussian_filter(picture.numpy(), (0, 0, sigma, sigma), mode="mirror"))
+
+
+def cost(match, surface: str, sigma: float) -> float:
+    """How many dB a soft but true fill loses in the hole, the mean of four."""
+    lost = []
+    for seed in range(4):
+        view = SURFACES[surface](seed).clamp(0, 1)
+        fill = softened(view, sigma)
+        errors = [((one - view) * HOLE).square().sum() for one in (match(fill, view, HOLE, normal(9 + seed)), fill)]
+        lost.append(10 * float((errors[0] / errors[1]).log10()))
+    return sum(lost) / 4
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0])
+@pytest.mark.parametrize(("surface", "most"), [("1/f noise", 0.3), ("pink noise", 2.0), ("a photograph", 0.05)])
+def test_a_soft_but_true_fill_gets_hardly_any_noise(surface: str, most: float, sigma: float):
+    assert cost(match_grain, surface, sigma) <= most
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_true_fill_stays_bit_for_bit(surface: str):
+    view = SURFACES[surface](0).clamp(0, 1)
+    assert torch.equal(match_grain(view, view, HOLE, normal(1)), view)
+
+
+def test_grain_over_texture_is_told_from_it():
+    for sigma in (0.0, 0.02, 0.04):
+        view = SURFACES["a photograph"](0) + sigma * normal(3)
+        assert grain_of(view, torch.ones_like(HOLE)).mean().item() == pytest.approx(sigma, abs=0.004)
 
 
 def test_nothing_to_measure_on_adds_nothing():

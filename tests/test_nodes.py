@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 
 from inpainting_core.checkpoint import write_checkpoint
+from yoeo_core import pipeline as yoeo
 
 PROMISED = {
     "EraseOnceLoadModel": "Load Erase Model",
@@ -27,13 +28,15 @@ PROMISED = {
     "EraseOnceSnapMask": "Snap Mask to Entity",
     "EraseOnceExamplePicture": "Example Picture",
 }
-SEVERAL = ["candidates", "until_clean", "tries"]
+SEVERAL, SOFT = ["candidates", "until_clean", "tries"], ["softness", "rising"]
 # Saved graphs store these by position: append only.
 WIDGETS = {
     "EraseOnceLoadModel": ["model", "unet"],
-    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution", *SEVERAL],
-    "EraseOnceEraDiff": ["steps", "seed", "grow", "context", "resolution", "strength", "attention", *SEVERAL],
-    "EraseOnceSRA": ["mode", "blocks", "start_percent", "end_percent"],
+    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution", *SEVERAL, "official"],
+    "EraseOnceEraDiff": [
+        *("steps", "seed", "grow", "context", "resolution", "strength", "attention", *SEVERAL, *SOFT, "start")
+    ],
+    "EraseOnceSRA": ["mode", "blocks", "start_percent", "end_percent", *SOFT],
     "EraseOnceSigmas": ["method", "steps", "strength"],
     "EraseOnceCrop": ["grow", "context", "resolution"],
     "EraseOnceStitch": [],
@@ -125,6 +128,42 @@ def test_the_answer_tells_what_was_done(loaded: dict):
     assert re.fullmatch(r"Erased 1 object: 128 x 128, 2 steps, \d+\.\d s\.", text)
     (text,) = erase("EraseOnceEraDiff", loaded, picture(), mask(), steps=4, strength=0.5).ui.as_dict()["text"]
     assert ", 2 steps, " in text
+
+
+def test_the_authors_picture_comes_whole_for_each_of_a_batch(loaded: dict):
+    image = picture(frames=2)
+    answer = erase("EraseOnceYOEO", loaded, image, mask(), official=True)
+    engine = room("boundary").ComfyEngine(*(loaded[name] for name in ("model", "vae", "conditioning")))
+    expected = yoeo.official(engine, image.movedim(-1, 1), mask(), steps=2, seed=1).image.movedim(1, -1)
+    assert torch.equal(answer[0], expected) and answer[1].all() and answer[0].shape == image.shape
+    assert re.fullmatch(r"Erased 2 objects in 2 pictures: 640 x 384, 2 steps, .* s\.", answer[3])
+
+
+def test_the_authors_picture_is_one_answer_and_nobody_judges_it(loaded: dict, detector):
+    for more in ({"candidates": 2}, {"detector": detector}):
+        with pytest.raises(ValueError, match="official takes the network's one answer for the whole picture"):
+            erase("EraseOnceYOEO", loaded, picture(), mask(), official=True, **more)
+
+
+def test_a_softer_attention_and_a_mixed_start_give_another_picture(loaded: dict):
+    def erased(**more) -> torch.Tensor:
+        return erase("EraseOnceEraDiff", loaded, picture(), mask(), strength=0.5, resolution=64, **more)[0]
+
+    plain = erased()
+    ways = [erased(softness=0.5), erased(softness=0.5, rising=True), erased(start="mixed")]
+    assert len({one.numpy().tobytes() for one in (plain, *ways)}) == 4
+    assert torch.allclose(erased(softness=1.0), erased(attention="off"), atol=1e-4)
+    with pytest.raises(ValueError, match="start must be one of"):
+        erased(start="noise")
+
+
+@pytest.mark.parametrize("extra", [{"area": (4, 4, 0, 0)}, {"mask": torch.ones(1, 8, 8)}])
+@pytest.mark.parametrize("node", ERASERS)
+def test_a_prompt_for_a_part_of_the_picture_is_refused(node: str, loaded: dict, extra: dict):
+    """A crop has places of its own, on which an area of the picture would be somewhere else."""
+    regional = [[tokens, {**extras, **extra}] for tokens, extras in loaded["conditioning"]]
+    with pytest.raises(ValueError, match="conditioning must hold for the whole picture, got one for an area or a mask"):
+        erase(node, {**loaded, "conditioning": regional}, picture(), mask())
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, LCMScheduler
 
-from eradiff_core.sampler import ddim, path
+from eradiff_core.cro import MIXINGS
+from eradiff_core.pipeline import Walk
+from eradiff_core.sampler import ddim, mixed_start, path
 from inpainting_core.choosing import Choice
 from inpainting_core.schedule import Schedule
 from yoeo_core.consistency import lcm, timesteps
@@ -65,6 +67,22 @@ def test_yoeo_s_timesteps_are_the_authors():
     assert [timesteps(n) for n in (1, 2, 3, 4)] == [(999,), (999, 749), (999, 749, 499), (999, 749, 499, 249)]
     with pytest.raises(ValueError, match="steps must lie in 1..4, got 5."):
         timesteps(5)
+
+
+@pytest.mark.parametrize(("strength", "share"), [(1.0, 0.995), (0.8, 0.963), (0.6, 0.84)])
+def test_a_mixed_start_is_the_state_that_training_had_there(strength, share):
+    """Eq. 6 in the hole with lambda_t of the path's first timestep, and the original elsewhere."""
+    original, filled, mask = latent(0), latent(1), (latent(2)[:, :1] > 0).double()
+    t = round(1000 * (1 - (12 - round(12 * strength)) / 12)) - 1
+    share_t, _ = MIXINGS["schedule"](Schedule().signal[t], Schedule().signal[t])
+    expected = torch.where(mask > 0, (1 - share_t) * filled + share_t * original, original)
+    started = mixed_start(original, filled, mask, path(12, strength)[0])
+    assert torch.allclose(started, expected, atol=1e-6) and float(share_t) == pytest.approx(share, abs=0.02)
+
+
+def test_a_walk_starts_where_it_can():
+    with pytest.raises(ValueError, match="start must be one of .*, got 'noise'."):
+        Walk(start="noise")
 
 
 def test_a_seed_gives_the_same_steps_again():

@@ -106,10 +106,14 @@ def test_what_a_box_or_a_line_holds_is_cut_out_by_its_colours(rough: Tensor, fou
     assert torch.equal(answer.mask[0, 0] > 0, box(*CUP)) and answer.scores == (None,) and answer.cut == (True,)
 
 
-def test_an_entity_that_is_meant_goes_before_the_colours():
-    found = drawn((12, 38, 22, 38))
-    mask, scores = snapped(box(8, 42, 18, 42), found, still_life(0.9))
-    assert torch.equal(mask, box(12, 38, 22, 38)) and scores[0] is not None
+@pytest.mark.parametrize("score", [0.9, 0.7])
+def test_the_colours_are_asked_unless_the_detector_is_certain(score: float):
+    smaller, around = box(12, 38, 22, 38), box(8, 42, 18, 42)
+    found = Entities(smaller[None], torch.tensor([score]))
+    mask, scores = snapped(around, found, still_life(0.9))
+    assert torch.equal(mask, smaller if score > 0.8 else box(*CUP)) and (scores[0] is None) == (score < 0.8)
+    mask, scores = snapped(around, found)  # the colours say nothing
+    assert torch.equal(mask, smaller) and scores[0] is not None
 
 
 @pytest.mark.parametrize(

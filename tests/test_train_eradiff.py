@@ -67,6 +67,18 @@ def test_killed_at_five_random_steps_it_ends_as_if_nothing_had_happened(base, ph
     assert_equal(whole, resumed)
 
 
+def test_the_attention_that_is_trained_under_may_be_soft(base, photos, tmp_path):
+    """Wholly soft is plain attention, and half of it neither that nor the paper's."""
+    sra = "--steps 1 --batch-size 2 --rectified 1 --softness".split()
+    runs = {"plain": ["--steps", "1", "--batch-size", "2"], "1": [*sra, "1"], "0": [*sra, "0"]}
+    runs["rising"] = [*sra, "0.1", "--softness-rising"]
+    weights = {name: train(base, photos, tmp_path / name, *flags) for name, flags in runs.items()}
+    losses = {name: logged(tmp_path / name, "loss")[0] for name in runs}
+    assert losses["1"] == pytest.approx(losses["plain"], rel=1e-5)
+    assert len({round(losses[name], 9) for name in ("plain", "0", "rising")}) == 3
+    assert all(value.isfinite().all() for value in weights["rising"].values())
+
+
 @pytest.mark.parametrize("cache", [[], ["--cache-latents", "8"]], ids=["on the fly", "cached"])
 def test_two_processes_train_as_one_does_on_the_same_global_batch(base, photos, tmp_path, cache):
     extra = [*"--steps 3 --save-every 3 --rectified 0.5".split(), *cache]

@@ -27,7 +27,8 @@ BRANDS = (
     "MARS",
     "IoS",
 )
-CHOICES = ("rectified", "strict", "off", "yoeo", "eradiff", "loss", "metric", "custom", "wren", "rocket", "satellite")
+CHOICES = ("rectified", "strict", "off", "original", "mixed", "yoeo", "eradiff", "loss", "metric", "custom")
+CHOICES += ("wren", "rocket", "satellite")
 
 every_translation = pytest.mark.parametrize("language", LANGUAGES[1:])
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import torch
 
-from eradiff_core.attention import MODES, rectifier
+from eradiff_core.attention import MODES, Softness, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine, call_unet
@@ -73,6 +73,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
     parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    parser.add_argument("--softness", type=float, default=0.0, help="of that SRA; 0: the paper's, 1: plain attention")
+    parser.add_argument("--softness-rising", action="store_true", help="--softness at full noise, 1 without noise")
     parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
     add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1, dtype="fp32")
     args = parser.parse_args(argv)
@@ -89,7 +91,7 @@ def main(args: argparse.Namespace) -> None:
     networks = load_networks(args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
-    schedule = Schedule()
+    schedule, softness = Schedule(), Softness(args.softness, args.softness_rising)
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
@@ -146,10 +148,11 @@ def main(args: argparse.Namespace) -> None:
         # 2. the loss and the step, some of them under the attention that EraDiff samples with.  Eq. 9 is a sum over
         # the latent; what is logged, and what --clip is measured in, is the mean, alike at every resolution
         sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
-        attention = rectifier(mask, "rectified" if sra else "off")
+        attention = rectifier(mask, "rectified" if sra else "off", softness)
+        sigma = schedule.sigmas.to(device)[t]
         with (
             accelerator.accumulate(unet),
-            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:]),
+            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:], sigma),
         ):
             if args.mix_pixels:
                 pictures = batch["original"], batch["with_object"]

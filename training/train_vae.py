@@ -9,14 +9,15 @@ A killed run continues when it is started again with the same ``--out``.
 
 import argparse
 
+import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 from torch import nn
 
-from training.data.listing import list_pictures
 from training.data.pictures import to_tensor
 from training.data.randomness import sample_generator
 from training.data.reading import read_bounded
+from training.data.stream import Stream, source_of
 from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
 from training.running.endings import run_script
@@ -68,8 +69,10 @@ def reconstruction_loss(decoded: torch.Tensor, image: torch.Tensor) -> torch.Ten
 def held_out(vae: AutoencoderTiny, folder: str, size: int = 256) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Up to 32 held-out pictures, their reconstructions and the mean PSNR in dB."""
     device = next(vae.parameters()).device
-    paths = list_pictures(folder)[:32]
-    image = torch.stack([to_tensor(read_bounded(p).resize((size, size))) for p in paths]).to(device)
+    source = source_of(folder)
+    stream = Stream(source, np.arange(len(source)), [(size, size)], 1, seed=0)
+    pictures = [stream.read(place, lambda files: read_bounded(files.picture)) for place in range(min(32, len(source)))]
+    image = torch.stack([to_tensor(picture.resize((size, size))) for picture in pictures]).to(device)
     latents = [vae.encode(one * 2 - 1).latents for one in image.split(1)]
     decoded = torch.cat([vae.decode(one).sample for one in latents]).float().clamp(-1, 1) / 2 + 0.5
     mse = (decoded - image).square().flatten(1).mean(1)

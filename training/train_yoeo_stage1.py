@@ -137,7 +137,8 @@ def main(args: argparse.Namespace) -> None:
 
         # 2. the loss and the step, some of them under the attention that EraDiff samples with
         mode = "rectified" if torch.rand((), generator=generator) < args.rectified else "off"
-        attention = self_attention(accelerator.unwrap_model(unet), rectifier(mask, mode), latent.shape[-2:])
+        rectified, sigma = rectifier(mask, mode), schedule.sigmas[t].to(latent)
+        attention = self_attention(accelerator.unwrap_model(unet), rectified, latent.shape[-2:], sigma)
         with accelerator.accumulate(unet), attention:
             inputs = unet_input(noisy, mask, masked)
             output = call_unet(unet, inputs, t.to(latent.device), prompt)

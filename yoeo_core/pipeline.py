@@ -3,16 +3,17 @@
 import torch
 from torch import Tensor
 
-from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
+from inpainting_core.choosing import Choice, Fill, Judge, draw_noise, mean_of_draws
 from inpainting_core.copying import FINER, copying
 from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
-from inpainting_core.masks import to_grid
+from inpainting_core.masks import to_grid, to_nearest
 from inpainting_core.shapes import Float
 from inpainting_core.texture import match_texture
-from inpainting_core.whole import fill_whole
+from inpainting_core.whole import Reduce, fill_whole
 from yoeo_core.consistency import lcm, path
+from yoeo_core.official import nearest_shape
 
 
 def erase(
@@ -59,17 +60,35 @@ def raw(
     grow_px: float = 0,
     resolution: int | None = None,
 ) -> Erased:
-    """The network's own picture of ``[1, 3 or 4, h, w]``, as YOEO's authors score it: decoded, nothing laid over it.
+    """The network's own pictures of ``[b, 3 or 4, h, w]``: decoded, nothing laid over them.
 
-    They squeeze a picture to the nearest of their shapes of about 512 x 512; ``resolution`` squeezes it to a square,
-    and without one it keeps its size (``fill_whole``).  Raises ValueError for input that does not fit.
+    ``resolution`` squeezes a picture to a square; without one it keeps its size (``fill_whole``).
+    Raises ValueError for input that does not fit.
     """
-    sigmas, generators = path(steps), Choice(seed=seed).generators
+    shape = (resolution, resolution) if resolution else None
+    return fill_whole(image, mask, _fill(engine, path(steps), seed), grow_px=grow_px, shape=shape)
+
+
+def official(engine: Engine, image: Tensor, mask: Tensor, *, steps: int = 2, seed: int = 0) -> Erased:
+    """The network's own pictures of ``[b, 3 or 4, h, w]`` as YOEO's authors get theirs (``yoeo_core.official``).
+
+    The answer is brought back to the picture's size, which theirs is not.  Of what they leave to chance the latent of
+    the masked picture is the most likely one here, and the noise is the seed's.
+    Raises ValueError for input that does not fit.
+    """
+    shape = nearest_shape(*image.shape[-2:])
+    return fill_whole(image, mask, _fill(engine, path(steps), seed, to_nearest), shape=shape, reduce=to_nearest)
+
+
+def _fill(engine: Engine, sigmas: Float[Tensor, "n"], seed: int, reduce: Reduce = to_grid) -> Fill:
+    """The network's own picture of a view, drawn for each as it is alone."""
+    choice = Choice(seed=seed)
 
     def fill(view: Tensor, hole: Tensor) -> Tensor:
-        return draw_fill(engine, view, hole, sigmas, generators)
+        choice.begin()
+        return draw_fill(engine, view, hole, sigmas, choice.generators, reduce)
 
-    return fill_whole(image, mask, fill, grow_px=grow_px, resolution=resolution)
+    return fill
 
 
 def fill_hole(
@@ -90,11 +109,12 @@ def draw_fill(
     hole: Float[Tensor, "1 1 h w"],
     sigmas: Float[Tensor, "n"],
     generators: list[torch.Generator],
+    reduce: Reduce = to_grid,
 ) -> Float[Tensor, "m 3 h w"]:
     """What the network makes of a view and its hole, once for each generator."""
     masked = engine.encode(masked_picture(view, hole, engine.under_hole))
     each = [generator for generator in generators for _ in range(engine.draws)]
-    latents = from_noise(engine, masked, to_grid(hole, *masked.shape[-2:]), sigmas, each)
+    latents = from_noise(engine, masked, reduce(hole, *masked.shape[-2:]), sigmas, each)
     return engine.decode(mean_of_draws(latents, engine.draws))
 
 

@@ -5,7 +5,8 @@ entity that a painted part means is the one for which two shares together are gr
 and of the entity in the part.  At least one of them must be a half, or nothing is meant.  And what a part that is
 mostly something else holds must span it: a box around a man does not mean his tie.
 
-Where no entity is meant, what a box or a closed line holds is cut out by its colours.  Any other part stays.
+What a box or a closed line holds is cut out by its colours, unless the detector is certain of what it means: a box says
+where a thing ends, which a small detector does not see.  A part that means nothing stays.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from torch import Tensor
 
 from inpainting_core.masks import components
 from inpainting_core.shapes import Bool, Float
-from yoeo_core.cut_out import cut_out
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares
 REACH = 0.5  # of the box that just holds a part: over so much of it what it holds must reach
-FILL = 0.25  # of a part: so much of it an entity within must fill, or the colours are asked
+FILL = 0.25  # of a part: so much of it an entity within must fill
+CERTAIN = 0.8  # of an entity's score: a box means it, whatever the colours say
 BOX = 0.9  # of the box that just holds a part: so much a painted one fills
 
 
@@ -46,7 +47,9 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
     labels = components(rough)
     parts = [labels == number for number in range(1, int(labels.max()) + 1)]
     meant = [_meant(part, entities) for part in parts]
-    cuts = [_cut(part, picture) if i is None else None for part, i in zip(parts, meant, strict=True)]
+    unsure = [i is None or entities.scores[i] < CERTAIN for i in meant]
+    cuts = [_cut(part, picture) if ask else None for part, ask in zip(parts, unsure, strict=True)]
+    meant = [i if cut is None else None for i, cut in zip(meant, cuts, strict=True)]
     masks = [part if cut is None else cut for part, cut in zip(parts, cuts, strict=True)]
     masks = [mask if i is None else entities.masks[i].cpu() for mask, i in zip(masks, meant, strict=True)]
     union = torch.stack(masks).any(0) if masks else torch.zeros_like(labels, dtype=torch.bool)
@@ -75,6 +78,8 @@ def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[T
     filled = held(part)
     if not (is_box(part) or filled.sum() >= 2 * part.sum()):
         return None
+    from yoeo_core.cut_out import cut_out  # parts of scipy that ComfyUI does not start with
+
     thing = cut_out(picture, filled)
     return thing if spanned(thing, filled) and not torch.equal(thing, filled) else None
 

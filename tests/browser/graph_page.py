@@ -50,6 +50,8 @@ FILE = """([base64, name, type]) => {
     dropped.items.add(new File([bytes], name, {type}))
     return dropped
 }"""
+SHOWN = """words => document.body.innerText.includes(words)
+    || [...document.querySelectorAll('textarea')].some(field => field.value === words && field.checkVisibility())"""
 TAB = "app.extensionManager.workflow.activeWorkflow?.path"  # none for a moment, where the page is newer
 BARE = "([x, y]) => document.elementFromPoint(x, y).tagName === 'CANVAS'"
 STILL = """() => {
@@ -148,9 +150,9 @@ class GraphPage:
         (id,) = found
         return GraphNode(self.page, self.renderer, id)
 
-    def shown_text(self, words: str) -> Locator:
-        """Where the page shows a text on the graph, not in a dialog."""
-        return self.page.get_by_text(words, exact=True).filter(visible=True).first
+    def wait_for_text(self, words: str) -> None:
+        """Waits until the page shows a text, in a node's text field or beside it."""
+        self.page.wait_for_function(SHOWN, arg=words)
 
     def add(self, node_type: str, left: int = 700) -> GraphNode:
         """Adds a node in the upper part of the window, so many pixels from its left side."""

@@ -39,7 +39,7 @@ def test_a_blueprint_is_found_shows_few_widgets_erases_and_says_so(graph_page: G
     run = graph_page.run()
     report, *passed = (run["outputs"][str(preview.id)]["text"][0] for preview in previews)
     assert report.startswith("Erased 1 object") and passed == ["True"] * len(more)
-    graph_page.shown_text(report).wait_for()
+    graph_page.wait_for_text(report)
     (image,) = run["outputs"][str(save.id)]["images"]
     photo, mask = (np.asarray(Image.open(path)) for path in EXAMPLES["wren"])
     after = np.asarray(Image.open(io.BytesIO(graph_page.get("/view", **image).body())))

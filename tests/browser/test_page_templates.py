@@ -48,7 +48,7 @@ def test_an_example_opens_whole_and_the_first_click_on_run_erases_and_says_so(gr
     assert run["status"]["status_str"] == "success"
     for id, node_type in types.items():
         if node_type == "PreviewAny":
-            graph_page.shown_text(run["outputs"][str(id)]["text"][0]).wait_for()
+            graph_page.wait_for_text(run["outputs"][str(id)]["text"][0])
     strip = graph_page.titled("Before and after")
     (shown,) = run["outputs"][str(strip.id)]["images"]
     strip.wait_for_picture(shown["filename"])
@@ -72,5 +72,5 @@ def test_a_graph_for_a_newer_comfyui_says_what_is_missing(graph_page: GraphPage)
     graph_page.close_dialog("SAM3_Detect")
     assert set(graph_page.unknown_types()) == {"SAM3_Detect"}
     graph_page.fit_view()
-    graph_page.shown_text("Older ComfyUI: masks from any segmentation node go into the same mask input.").wait_for()
+    graph_page.wait_for_text("Older ComfyUI: masks from any segmentation node go into the same mask input.")
     graph_page.screenshot(f"graph_{NEWER}")

@@ -12,7 +12,7 @@ from eradiff_core import pipeline as eradiff
 from inpainting_core.choosing import Judge
 from inpainting_core.engine import load_engine
 from inpainting_core.erasing import Erased
-from training.erasing.flags import TRIES, is_given, path_of, weights_of
+from training.erasing.flags import TRIES, is_given, path_of, softness_of, weights_of
 from yoeo_core import pipeline as yoeo
 from yoeo_core.detector import load_detector
 from yoeo_core.judge import judge_by
@@ -36,7 +36,11 @@ def load_eraser(args: argparse.Namespace) -> Eraser:
     """Load the weights.  Raises ValueError or OSError for what cannot be read or does not go together."""
     engine = load_engine(weights_of(args)["model"], args.base, args.device, getattr(torch, args.dtype))
     pipeline, judge, steps = PIPELINES[args.method], load_judge(args), len(path_of(args)) - 1
-    asked = given(args, "steps", "seed", "strength", "attention", grow="grow_px")
+    asked = given(args, "steps", "seed", "strength", "attention", "start", grow="grow_px")
+    if args.method == "eradiff":
+        asked["softness"] = softness_of(args)
+    if args.official:
+        return Eraser(partial(yoeo.official, engine, **asked), steps, judged=False)
     if args.raw:
         resolution = (args.resolution or engine.resolution) if args.squeeze else None
         return Eraser(partial(pipeline.raw, engine, resolution=resolution, **asked), steps, judged=False)

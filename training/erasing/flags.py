@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from eradiff_core.attention import MODES
+from eradiff_core.attention import MODES, Softness
+from eradiff_core.pipeline import STARTS
 from eradiff_core.sampler import path as eradiff_path
 from inpainting_core.built_in import BUILT_IN, NANO_DETECTOR, NANO_OF
 from inpainting_core.choosing import MOST_CANDIDATES
@@ -17,8 +18,9 @@ from yoeo_core.consistency import path as yoeo_path
 TRIES = 4
 # What shapes a result: another value of one of these does a picture again.
 SHAPING = (
-    *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention", "dtype"),
-    *("candidates", "detector", "until_clean", "tries", "raw", "squeeze"),
+    *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention"),
+    *("softness", "softness_rising", "start", "dtype", "candidates", "detector", "until_clean", "tries"),
+    *("raw", "squeeze", "official"),
 )
 RANGES = {  # from, and below what
     "seed": (0, 2**64),
@@ -28,6 +30,8 @@ RANGES = {  # from, and below what
     "candidates": (1, MOST_CANDIDATES + 1),
     "tries": (1, math.inf),
 }
+ONLY = {"eradiff": {"strength", "attention", "softness", "softness_rising", "start"}, "yoeo": {"official"}}
+OTHER_SIZES = ("grow", "resolution", "squeeze")
 NEEDS_CROPS = ("context", "candidates", "detector", "until_clean", "tries")
 
 
@@ -86,6 +90,20 @@ def add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--resolution", type=int, help="side in pixels that the model works at; left out: its own")
     group.add_argument("--strength", type=float, help="eradiff: share of the path that is walked; left out: 1")
     group.add_argument("--attention", choices=MODES, help="eradiff: what the hole looks at; left out: rectified")
+    group.add_argument(
+        "--softness",
+        type=float,
+        help="eradiff: how much the hole looks at itself after all, 0: not at all, 1: as plain attention; left out: 0",
+    )
+    group.add_argument(
+        "--softness-rising", action="store_true", help="eradiff: --softness at full noise, and 1 at the end of the path"
+    )
+    group.add_argument(
+        "--start",
+        choices=STARTS,
+        help="eradiff: where the path starts, at the original, or mixed: with as much of it as training had at "
+        "that --strength, the rest a smooth fill; left out: original",
+    )
     group.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (%(default)s)")
     group.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
 
@@ -110,12 +128,19 @@ def add_raw(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--squeeze", action="store_true", help="with --raw: the picture squeezed to a square of --resolution and back"
     )
+    group.add_argument(
+        "--official",
+        action="store_true",
+        help="with --raw, yoeo: as its authors do, the picture squeezed to the nearest of their shapes of about "
+        "512 x 512 and back, the mask by its nearest pixels and not grown",
+    )
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError for flags that do not go together or make no sense, FileNotFoundError for missing weights."""
     check_together(args)
     path_of(args)
+    softness_of(args)
     for name, (least, end) in RANGES.items():
         if is_given(args, name) and not least <= getattr(args, name) < end:
             most = f" and less than {end}" if end < math.inf else ""
@@ -133,15 +158,20 @@ def check(args: argparse.Namespace) -> None:
 
 def check_together(args: argparse.Namespace) -> None:
     given = {name for name in vars(args) if is_given(args, name)}
-    for name in ("strength", "attention"):
-        if name in given and args.method != "eradiff":
-            raise ValueError(f"--{name} is eradiff's: leave it out with --method {args.method}.")
-    for name, other in (("squeeze", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
+    for method, names in ONLY.items():
+        foreign = sorted(names & given) if args.method != method else []
+        if foreign:
+            flag = foreign[0].replace("_", "-")
+            raise ValueError(f"--{flag} is {method}'s: leave it out with --method {args.method}.")
+    for name, other in (("squeeze", "raw"), ("official", "raw"), ("until_clean", "detector"), ("tries", "until_clean")):
         if name in given and other not in given:
             raise ValueError(f"--{name} needs --{other}: give both or none.".replace("_", "-"))
     if "raw" in given and given & set(NEEDS_CROPS):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in NEEDS_CROPS if name in given)
         raise ValueError(f"--raw takes the network's one answer for the whole picture: leave out {names}.")
+    if "official" in given and given & set(OTHER_SIZES):
+        names = ", ".join(f"--{name}" for name in OTHER_SIZES if name in given)
+        raise ValueError(f"--official works at the authors' sizes with the mask as it is: leave out {names}.")
     if {"raw", "resolution"} <= given and "squeeze" not in given:
         raise ValueError("--raw works at the picture's own size: give --squeeze to work at --resolution.")
 
@@ -155,6 +185,11 @@ def path_of(args: argparse.Namespace) -> torch.Tensor:
     """The noise levels that the steps and the strength ask for.  Raises ValueError where they ask for none."""
     given = {name: getattr(args, name) for name in ("steps", "strength") if is_given(args, name)}
     return yoeo_path(**given) if args.method == "yoeo" else eradiff_path(**given)
+
+
+def softness_of(args: argparse.Namespace) -> Softness:
+    """What the attention lets through.  Raises ValueError for a number outside [0, 1]."""
+    return Softness(args.softness or 0.0, args.softness_rising)
 
 
 def weights_of(args: argparse.Namespace) -> dict[str, Path]:

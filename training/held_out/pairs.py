@@ -6,7 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from eradiff_core.attention import rectifier
+from eradiff_core.attention import HARD, Softness, rectifier
 from eradiff_core.sampler import ddim, path
 from inpainting_core.engine import DiffusersEngine, Inputs
 from inpainting_core.latents import masked_picture
@@ -19,13 +19,20 @@ LOOKS = ("rectified", "off")  # modes of SRA: as the erasers have it, and as the
 
 
 def erase_pairs(
-    engine: DiffusersEngine, encoded: Encoded, steps: int, strength: float, attention: str, seed: int
+    engine: DiffusersEngine,
+    encoded: Encoded,
+    steps: int,
+    strength: float,
+    attention: str,
+    seed: int,
+    softness: Softness = HARD,
 ) -> Float[Tensor, "b 3 h w"]:
     """Pictures erased along the path that starts at the noised picture with its object, RGB in [0, 1]."""
     noise = torch.randn(encoded["object"].shape, generator=torch.Generator().manual_seed(seed))
 
     def erased(part: Encoded) -> dict[str, Tensor]:
-        inputs = Inputs(part["object"], part["mask"], part["masked"], rectifier(part["mask"], attention))
+        rectified = rectifier(part["mask"], attention, softness)
+        inputs = Inputs(part["object"], part["mask"], part["masked"], rectified)
         return {"image": engine.decode(engine.sample(ddim, path(steps, strength), part["noise"], inputs))}
 
     return in_parts(erased, encoded | {"noise": noise})["image"]
