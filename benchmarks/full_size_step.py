@@ -27,6 +27,7 @@ from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import build_unet, build_vae
 from training import train_eradiff, train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 from training.networks.discriminators import OURS
+from training.running import run
 from yoeo_core.discriminator import Discriminator
 
 GB = 1e9
@@ -77,7 +78,7 @@ def one_step(name: str, work: Path, side: int) -> None:
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    Accelerator.log, script.save_for_resume = listen, stop
+    Accelerator.log, run.save_for_resume = listen, stop
     try:
         script.main(script.parse_args(argv))
     except KeyboardInterrupt:

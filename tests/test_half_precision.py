@@ -16,6 +16,7 @@ from inpainting_core.engine import DiffusersEngine, load_vae
 from training import train_eradiff, train_yoeo_stage1, train_yoeo_stage2
 from training.data.encoding import Encoder
 from training.data.pools import encode_parts
+from training.running import run as bookkeeping
 
 SMALL = "--resolution 32 --workers 0 --steps 1 --batch-size 2"
 
@@ -78,7 +79,7 @@ def on_a_card(accelerator_of):
     ids=["eradiff", "stage 1", "stage 2"],
 )
 def test_gradients_are_unscaled_once(script, flags, base, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "accelerator_of", on_a_card(script.accelerator_of))
+    monkeypatch.setattr(bookkeeping, "accelerator_of", on_a_card(bookkeeping.accelerator_of))
     argv = [*flags.format(base=base).split(), "--images", str(photos), *SMALL.split()]
     full = arriving(script, [*argv, "--out", str(tmp_path / "full")])
     half = arriving(script, [*argv, "--out", str(tmp_path / "half"), "--mixed-precision", "fp16"])

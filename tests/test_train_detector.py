@@ -11,7 +11,6 @@ from training_runs import draw_photographs, killed_at
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from inpainting_core.checkpoint import write_checkpoint
-from training import train_detector
 from training.data.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
 from training.data.recipe import NANO_FLAGS, NANO_RECIPE
 from training.held_out.detections import found, masks_of, matches, outlined, recall_and_precision
@@ -55,7 +54,7 @@ def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(base, photos, tm
     write_checkpoint(tmp_path / "erase.safetensors", tiny_checkpoint())
     extra = ["--steps", "4", "--save-every", "2", "--decoded-by", str(tmp_path / "erase.safetensors"), "--decoded", "3"]
     whole = trained(tmp_path / "whole", base, photos, *extra)
-    with killed_at(train_detector, monkeypatch, 2):
+    with killed_at(monkeypatch, 2):
         trained(tmp_path / "parts", base, photos, *extra)
     resumed = trained(tmp_path / "parts", base, photos, *extra)
     assert whole.keys() == resumed.keys()

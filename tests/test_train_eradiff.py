@@ -59,7 +59,7 @@ def test_killed_at_five_random_steps_it_ends_as_if_nothing_had_happened(base, ph
     expected = list(seen)
     seen.clear()
     for stop in STOPS:
-        with killed_at(train_eradiff, monkeypatch, stop):
+        with killed_at(monkeypatch, stop):
             train(base, photos, tmp_path / "parts", *extra)
     resumed = train(base, photos, tmp_path / "parts", *extra)
     assert seen == expected, "every batch came once, in order, with the same jumps"
@@ -111,7 +111,7 @@ def test_the_smallest_step_is_in_the_file_that_training_goes_on_from(base, photo
 def test_a_lora_moves_alone_and_resumes(base, photos, tmp_path, monkeypatch):
     extra = "--steps 4 --save-every 2 --batch-size 2 --cache-latents 4 --lora-rank 2 --dtype fp16".split()
     whole = train(base, photos, tmp_path / "whole", *extra)
-    with killed_at(train_eradiff, monkeypatch, 2):
+    with killed_at(monkeypatch, 2):
         train(base, photos, tmp_path / "parts", *extra)
     assert_equal(whole, train(base, photos, tmp_path / "parts", *extra))
     assert {value.dtype for value in whole.values()} == {torch.float16}

@@ -45,7 +45,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(teacher, photos, tmp_path,
     extra = [*"--steps 5 --save-every 1 --batch-size 2 --lr 1e-4 --separate-fake --ema 0.5".split(), *cache]
     whole = train(teacher, photos, tmp_path / "whole", *extra)
     for stop in (1, 4):
-        with killed_at(train_yoeo_stage2, monkeypatch, stop):
+        with killed_at(monkeypatch, stop):
             train(teacher, photos, tmp_path / "parts", *extra)
     resumed = train(teacher, photos, tmp_path / "parts", *extra)
     state = state_of(tmp_path / "whole", 5)

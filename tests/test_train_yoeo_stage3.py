@@ -72,7 +72,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(before, photos, tmp_path, 
     kinds = logged(tmp_path / "whole", "unpaired")
     assert 0 < sum(kinds) < 6, "the run must see both sets"
     for stop in (1, 4):
-        with killed_at(train_yoeo_stage3, monkeypatch, stop):
+        with killed_at(monkeypatch, stop):
             train(before, photos, tmp_path / "parts", *extra)
     resumed = train(before, photos, tmp_path / "parts", *extra)
     state = state_of(tmp_path / "whole", 6)

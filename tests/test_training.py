@@ -50,7 +50,7 @@ def stage1(out, photos, vae, *extra):
 def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(photos, vae, tmp_path, monkeypatch, cache):
     extra = "--steps 4 --save-every 2 --ema 0.5 --lr-schedule cosine --gradient-accumulation 2".split()
     whole = stage1(tmp_path / "whole", photos, vae, *extra, *cache)
-    with killed_at(train_yoeo_stage1, monkeypatch, 2):
+    with killed_at(monkeypatch, 2):
         stage1(tmp_path / "parts", photos, vae, *extra, *cache)
     resumed = stage1(tmp_path / "parts", photos, vae, *extra, *cache)
     assert whole.keys() == resumed.keys()

@@ -13,6 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training.running import run
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,17 +28,17 @@ def draw_photographs(folder: Path, size: tuple[int, int] = (80, 80)) -> Path:
 
 
 @contextmanager
-def killed_at(script, monkeypatch, stop: int):
+def killed_at(monkeypatch, stop: int):
     """The script dies right after the state of this step is on disk."""
-    save = script.save_for_resume
+    save = run.save_for_resume
 
-    def save_and_die(accelerator, out, step):
-        save(accelerator, out, step)
+    def save_and_die(accelerator, out, step, *rest):
+        save(accelerator, out, step, *rest)
         if step == stop:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(script, "save_for_resume", save_and_die)
+        patch.setattr(run, "save_for_resume", save_and_die)
         yield
 
 
@@ -46,14 +48,20 @@ def launch_two(module: str, argv: list[str]) -> None:
     command += "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
     command += ["--main_process_port", "0", "-m", module, *argv]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-3000:]
+    launched = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert launched.returncode == 0, launched.stderr[-3000:]
+
+
+def events_of(out: Path) -> EventAccumulator:
+    """All that a run told TensorBoard."""
+    events = EventAccumulator(str(next(out.rglob("events.out.*")).parent))
+    events.Reload()
+    return events
 
 
 def logged(out: Path, name: str) -> list[float]:
     """What a run told TensorBoard, step by step; nothing for what it never told."""
-    events = EventAccumulator(str(next(out.rglob("events.out.*")).parent))
-    events.Reload()
+    events = events_of(out)
     return [event.value for event in events.Scalars(name)] if name in events.Tags()["scalars"] else []
 
 

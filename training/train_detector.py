@@ -15,14 +15,8 @@ again with the same ``--out``.
 """
 
 import argparse
-import json
-from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from tqdm import tqdm
-from transformers import Mask2FormerForUniversalSegmentation
 
 from inpainting_core.checkpoint import read_checkpoint
 from inpainting_core.engine import load_vae
@@ -32,8 +26,10 @@ from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
+from training.running.endings import run_script
+from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
 from training.running.optimisation import ADAM_EPS, all_of, averaged, lr_factor
-from training.running.resume import loader_of, resume, save_for_resume
+from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
 
@@ -49,20 +45,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_recipe_flags(parser)
     parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")
     parser.add_argument("--decoded", type=int, default=2400, help="pictures decoded once and drawn from (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
     # optimisation
-    parser.add_argument("--steps", type=int, default=3500, help="optimizer steps (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=16, help="pictures a pass and process (%(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
-    parser.add_argument("--warmup", type=int, default=200, help="steps of linear warm-up; 0: off (%(default)s)")
+    add_batch_flags(parser, steps=3500, batch_size=16, accumulation=1)
+    parser.add_argument("--lr", type=not_negative, default=1e-3, help="peak learning rate (%(default)s)")
+    parser.add_argument("--warmup", type=natural, default=200, help="steps of linear warm-up; 0: off (%(default)s)")
     parser.add_argument("--weight-decay", type=float, default=0.02)
-    parser.add_argument("--clip", type=float, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
+    parser.add_argument("--clip", type=not_negative, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
     parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept; 0: off")
-    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
-    parser.add_argument("--seed", type=int, default=0)
-    # output
-    parser.add_argument("--out", required=True, help="run folder: detector.safetensors, sheets, logs, states")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    add_folder_flags(parser, "detector.safetensors")
     return parser.parse_args(argv)
 
 
@@ -73,9 +63,8 @@ def labels_of(entities: torch.Tensor) -> dict[str, list[torch.Tensor]]:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = Accelerator(mixed_precision=args.mixed_precision, log_with="tensorboard", project_dir=args.out)
-    set_seed(args.seed)
-    out = Path(args.out)
+    run = Run(args, "train_detector", needs=("images", "validation", "decoded_by"))  # --base may be a name on a hub
+    accelerator, out = run.accelerator, run.out
 
     # model
     network, preprocessing = load_network(args.base).to(accelerator.device).train(), preprocessing_at(args.resolution)
@@ -84,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
     accelerator.print(f"{args.base}: {millions:.2f} M parameters, {args.resolution} px")
 
     # data
-    length = args.steps * args.batch_size * accelerator.num_processes
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
     recipe = recipe_of(args)
     samples = EntityScenes(args.images, args.resolution, length, args.seed, recipe)
     seen = all_of(EntityScenes(args.validation, args.resolution, 128, 0, recipe)) if args.validation else None
@@ -105,63 +94,40 @@ def main(args: argparse.Namespace) -> None:
         optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
     )
     network, optimizer = accelerator.prepare(network, optimizer)
-    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
-    accelerator.init_trackers("train_detector")
-    done = resume(accelerator, out)
-    loader = loader_of(samples, done, args.batch_size, args.workers, accelerator)
-
-    def kept() -> Mask2FormerForUniversalSegmentation:
-        return average.module if average is not None else accelerator.unwrap_model(network)
+    run.open([network], [optimizer], [rates], average)
 
     def predict(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with accelerator.autocast():
-            output = kept()(pixel_values=preprocessing(image.to(accelerator.device)))
+            output = run.kept()(pixel_values=preprocessing(image.to(accelerator.device)))
         scores = output.class_queries_logits.float().softmax(-1)[..., 0]
         return scores.cpu(), output.masks_queries_logits.float().cpu()
 
     def show(step: int) -> dict[str, float]:
-        kept().eval()
+        run.kept().eval()
         numbers = recall_and_precision(predict, seen["image"], seen["entities"])
         if "decoded" in seen:
             decoded = recall_and_precision(predict, seen["decoded"], seen["entities"])
             numbers |= {f"{name}_decoded": number for name, number in decoded.items()}
         save_sheet(outline_sheet(predict, seen["image"][:12], seen["entities"][:12]), out / f"sheets/{step:06d}.jpg")
-        kept().train()
+        run.kept().train()
         return numbers
 
-    step, numbers = done, {}
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for step, batch in enumerate(loader, start=done + 1):
+    for number, batch in run.batches(samples, args.workers):
         # the set loss compares masks at random points, which it draws from the global generator
-        torch.manual_seed(sample_generator(args.seed, step, accelerator.process_index).initial_seed())
-        with accelerator.autocast():
-            loss = network(pixel_values=preprocessing(batch["image"]), **labels_of(batch["entities"])).loss.squeeze()
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(network.parameters(), args.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        rates.step()
-        if average is not None:
-            average.update_parameters(accelerator.unwrap_model(network))
+        torch.manual_seed(sample_generator(args.seed, number + 1, accelerator.process_index).initial_seed())
+        with accelerator.accumulate(network):
+            with accelerator.autocast():
+                output = network(pixel_values=preprocessing(batch["image"]), **labels_of(batch["entities"]))
+                loss = output.loss.squeeze()
+            accelerator.backward(loss)
+            run.step({"loss": loss})
+        run.save_when_due(show)
 
-        progress.update()
-        progress.set_postfix(loss=f"{loss.item():.3f}")
-        accelerator.log({"loss": loss.item(), "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, out, step)
-            if accelerator.is_main_process and seen:
-                numbers = show(step)
-                accelerator.log(numbers, step=step)
-                progress.write(f"step {step}: " + ", ".join(f"{name} {number:.3f}" for name, number in numbers.items()))
-
+    facts = run.facts(show, base=args.base, resolution=args.resolution)
     if accelerator.is_main_process:
-        if seen and not numbers:  # the last step was taken before this run was resumed
-            numbers = show(step)
-        write_detector(out / "detector.safetensors", SundryDetector(kept(), preprocessing))
-        facts = {"base": args.base, "steps": args.steps, "resolution": args.resolution, **numbers}
-        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
-    accelerator.end_training()
+        write_detector(out / "detector.safetensors", SundryDetector(run.kept(), preprocessing), training=facts)
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

@@ -13,13 +13,9 @@ A killed run continues, to the bit, when it is started again with the same ``--o
 """
 
 import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from accelerate.utils import set_seed
-from tqdm import tqdm
 
 from eradiff_core.attention import MODES, Softness, rectifier
 from eradiff_core.cro import GAMMA_MAX, MIXINGS, cro_loss, draw_jump, pixel_cro_loss
@@ -36,9 +32,9 @@ from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
+from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
-    accelerator_of,
     add_run_flags,
     all_of,
     averaged,
@@ -46,7 +42,7 @@ from training.running.optimisation import (
     hole_importance,
     rates_of,
 )
-from training.running.resume import loader_of, resume, save_for_resume
+from training.running.run import Run
 from training.running.sheets import save_sheet
 
 
@@ -88,9 +84,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = accelerator_of(args)
-    set_seed(args.seed)
-    out, device = Path(args.out), accelerator.device
+    run = Run(args, "train_eradiff", needs=("base", "images", "validation"))
+    accelerator, out, device = run.accelerator, run.out, run.accelerator.device
 
     # model: what a flag leaves open comes from the base
     networks = load_networks(args.base)
@@ -126,26 +121,16 @@ def main(args: argparse.Namespace) -> None:
     optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
-    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
-    accelerator.init_trackers("train_eradiff")
-    done = resume(accelerator, out)
-    passes = done * args.gradient_accumulation
-    workers = 0 if args.cache_latents else args.workers
-    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
-
-    def kept() -> torch.nn.Module:
-        return average.module if average is not None else accelerator.unwrap_model(unet)
+    run.open([unet], [optimizer], [rates], average)
 
     def show(step: int) -> dict[str, float]:
-        engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
+        engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
         with accelerator.autocast():
             rows, numbers = look_along_path(engine, held_out, in_parts(encode, held_out), args.look)
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    step, numbers = done, {}
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for number, batch in enumerate(loader, start=passes):
+    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
         # 1. each sample's own noise and jump, drawn by its number
         draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
         encoded = batch if args.cache_latents else encode(batch)
@@ -176,43 +161,20 @@ def main(args: argparse.Namespace) -> None:
                 losses = cro_loss(predict_noise, latent, encoded["object"], **chain)
             loss = losses.mean()
             accelerator.backward(size * loss)
-            if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(parameters, args.clip * size) / size
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if not accelerator.sync_gradients:
-            continue
-        step += 1
-        rates.step()
-        if average is not None:
-            average.update_parameters(accelerator.unwrap_model(unet))
+            run.step({"loss": loss}, size)
 
-        # 3. what a person sees
-        loss = accelerator.reduce(loss.detach(), "mean").item()
-        progress.update()
-        progress.set_postfix(loss=f"{loss:.5f}")
-        accelerator.log({"loss": loss, "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, out, step)
-            if accelerator.is_main_process and args.validation:
-                numbers = show(step)
-                accelerator.log(numbers, step=step)
-                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
+    facts = run.facts(show, method="eradiff", mixing=args.mixing, before=config.training)
     if accelerator.is_main_process:
-        if args.validation and not numbers:  # the last step was taken before this run was resumed
-            numbers = show(step)
-        facts = {"method": "eradiff", "mixing": args.mixing, "steps": args.steps, **numbers}
-        if config.training:
-            facts["before"] = config.training
         config = replace(config, training=facts)
         if args.lora_rank:
-            write_lora(out / "lora.safetensors", lora_weights(kept()), config, DTYPES[args.dtype])
+            write_lora(out / "lora.safetensors", lora_weights(run.kept()), config, DTYPES[args.dtype])
         else:
-            save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
-        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
-    accelerator.end_training()
+            save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

@@ -8,24 +8,22 @@ A killed run continues when it is started again with the same ``--out``.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from diffusers import AutoencoderTiny
 from torch import nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from training.data.pictures import to_tensor
+from training.data.randomness import sample_generator
 from training.data.reading import read_bounded
 from training.data.stream import Stream, source_of
 from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
+from training.running.endings import run_script
+from training.running.flags import add_batch_flags, add_folder_flags, not_negative, positive
 from training.running.optimisation import ADAM_EPS
-from training.running.resume import remaining, resume, save_for_resume
+from training.running.run import Run
 from training.running.sheets import save_sheet
 
 
@@ -36,19 +34,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--validation", help="folder of pictures that training never sees; sheets and PSNR come from it"
     )
-    parser.add_argument("--size", type=int, default=96, help="side of a training crop in pixels")
+    parser.add_argument("--size", type=positive, default=96, help="side of a training crop in pixels")
     # optimisation
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps")
-    parser.add_argument("--batch-size", type=int, default=8, help="crops a step and process")
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate; falls to zero along a cosine")
+    add_batch_flags(parser, steps=3000, batch_size=8, accumulation=1)
+    parser.add_argument("--clip", type=not_negative, default=1.0, help="largest gradient norm; inf: off")
+    parser.add_argument("--lr", type=not_negative, default=1e-3, help="peak learning rate; falls to 0 along a cosine")
     parser.add_argument(
         "--latent-noise", type=float, default=0.05, help="noise on the latent, so that nearby codes decode alike"
     )
-    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
-    parser.add_argument("--seed", type=int, default=0)
-    # output
-    parser.add_argument("--out", required=True, help="run folder: vae/, sheets, logs and the state to resume from")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    add_folder_flags(parser, "vae/")
     return parser.parse_args(argv)
 
 
@@ -95,8 +89,8 @@ def latent_scale(vae: AutoencoderTiny, images: str, size: int, count: int = 64) 
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = Accelerator(mixed_precision=args.mixed_precision, log_with="tensorboard", project_dir=args.out)
-    set_seed(args.seed)
+    run = Run(args, "train_vae", needs=("images", "validation"))
+    accelerator, out = run.accelerator, run.out
     vae = pass_through_(AutoencoderTiny())
     round_trip = NoisyRoundTrip(vae, args.latent_noise).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, eps=ADAM_EPS, betas=(0.9, 0.99), weight_decay=1e-4)
@@ -109,40 +103,32 @@ def main(args: argparse.Namespace) -> None:
         ],
         milestones=[warmup],
     )
-    views = PictureViews(args.images, args.size, args.steps * args.batch_size * accelerator.num_processes, args.seed)
+    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
+    views = PictureViews(args.images, args.size, length, args.seed)
     round_trip, optimizer = accelerator.prepare(round_trip, optimizer)
-    accelerator.register_for_checkpointing(schedule)
-    accelerator.init_trackers("train_vae")
+    run.open([round_trip], [optimizer], [schedule])
 
-    done = resume(accelerator, args.out)
-    loader = accelerator.prepare(DataLoader(remaining(views, done, args.batch_size, accelerator), args.batch_size))
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for step, image in enumerate(loader, start=done + 1):
+    def show(step: int) -> dict[str, float]:
+        image, decoded, psnr = held_out(vae, args.validation)
+        save_sheet([image[:8], decoded[:8]], out / "sheets" / f"{step:06d}.jpg")
+        return {"psnr_held_out": psnr}
+
+    for number, image in run.batches(views, args.workers):
+        torch.manual_seed(sample_generator(args.seed, number, accelerator.process_index).initial_seed())  # latent noise
         image = image * 2 - 1
-        decoded = round_trip(image).float()
-        loss = reconstruction_loss(decoded, image).mean()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(round_trip.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
+        with accelerator.accumulate(round_trip):
+            decoded = round_trip(image).float()
+            loss = reconstruction_loss(decoded, image).mean()
+            accelerator.backward(loss)
+            run.step({"loss": loss})
+        run.save_when_due(show)
 
-        progress.update()
-        progress.set_postfix(loss=f"{loss.item():.4f}")
-        accelerator.log({"loss": loss.item(), "lr": schedule.get_last_lr()[0]}, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, args.out, step)
-            if accelerator.is_main_process and args.validation:
-                image, decoded, psnr = held_out(vae, args.validation)
-                save_sheet([image[:8], decoded[:8]], Path(args.out) / "sheets" / f"{step:06d}.jpg")
-                accelerator.log({"psnr_held_out": psnr}, step=step)
-                progress.write(f"step {step}: held-out PSNR {psnr:.2f} dB")
-
+    facts = run.facts(show)
     if accelerator.is_main_process:
         vae.register_to_config(scaling_factor=latent_scale(vae, args.images, args.size))
-        vae.save_pretrained(Path(args.out) / "vae")
-    accelerator.end_training()
+        vae.save_pretrained(out / "vae")
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

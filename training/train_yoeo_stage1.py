@@ -13,13 +13,9 @@ A killed run continues when it is started again with the same ``--out``.
 """
 
 import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from accelerate.utils import set_seed
-from tqdm import tqdm
 
 from eradiff_core.attention import rectifier
 from inpainting_core.checkpoint import DTYPES
@@ -35,16 +31,16 @@ from training.data.recipe import add_recipe_flags, recipe_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
+from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
-    accelerator_of,
     add_run_flags,
     all_of,
     averaged,
     hole_importance,
     rates_of,
 )
-from training.running.resume import loader_of, resume, save_for_resume
+from training.running.run import Run
 from training.running.sheets import save_sheet
 
 
@@ -77,9 +73,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = accelerator_of(args)
-    set_seed(args.seed)
-    out = Path(args.out)
+    run = Run(args, "train_yoeo_stage1", needs=("base", "vae", "images", "validation"))
+    accelerator, out = run.accelerator, run.out
 
     # model: what a flag leaves open comes from the base
     networks = load_networks(args.base, args.vae)
@@ -118,25 +113,17 @@ def main(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     unet, optimizer = accelerator.prepare(unet, optimizer)
-    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
-    accelerator.init_trackers("train_yoeo_stage1")
-    done = resume(accelerator, out)
-    passes = done * args.gradient_accumulation
-    workers = 0 if args.cache_latents else args.workers
-    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
+    run.open([unet], [optimizer], [rates], average)
 
     def show(step: int) -> dict[str, float]:
-        kept = average.module if average is not None else accelerator.unwrap_model(unet)
-        engine = DiffusersEngine(config, kept, encoder.vae, prompt)
+        engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
         with accelerator.autocast():
             rows, _ = look(engine, seen, in_parts(encode, seen))
             _, numbers = look(engine, judged, in_parts(encode, judged))
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    step, numbers = done, {}
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for number, batch in enumerate(loader, start=passes):
+    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
         # 1. a noisy latent at a random time, from a generator of this pass's own
         generator = sample_generator(args.seed, number, accelerator.process_index)
         if not args.cache_latents:
@@ -157,40 +144,18 @@ def main(args: argparse.Namespace) -> None:
             output = call_unet(unet, inputs, t.to(latent.device), prompt)
             loss = ((output.float() - target).square() * hole_importance(mask, args.hole_weight)).mean()
             accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(unet.parameters(), args.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if not accelerator.sync_gradients:
-            continue
-        step += 1
-        rates.step()
-        if average is not None:
-            average.update_parameters(accelerator.unwrap_model(unet))
+            run.step({"loss": loss})
 
-        # 3. what a person sees
-        progress.update()
-        progress.set_postfix(loss=f"{loss.item():.4f}")
-        accelerator.log({"loss": loss.item(), "norm": float(norm), "lr": rates.get_last_lr()[0]}, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, out, step)
-            if accelerator.is_main_process and args.validation:
-                numbers = show(step)
-                accelerator.log(numbers, step=step)
-                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.2f}" for k, v in numbers.items()))
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
+    facts = {"stage": "yoeo_stage1", "holes": args.holes, "before": config.training}
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
-        kept = average.module if average is not None else accelerator.unwrap_model(unet)
-        if args.validation and not numbers:  # the last step was taken before this run was resumed
-            numbers = show(step)
-        facts = {"stage": "yoeo_stage1", "holes": args.holes, "steps": args.steps, **numbers}
-        if config.training:
-            facts["before"] = config.training
         config = replace(config, training=facts)
-        save_networks(out / "model.safetensors", networks, kept.state_dict(), config, DTYPES[args.dtype])
-        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
-    accelerator.end_training()
+        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

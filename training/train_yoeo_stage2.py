@@ -12,15 +12,11 @@ A killed run continues, to the bit, when it is started again with the same ``--o
 """
 
 import argparse
-import json
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from accelerate.utils import set_seed
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
@@ -42,16 +38,17 @@ from training.running.distilling import (
     hole_error,
     middle_channels,
 )
+from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
-    accelerator_of,
     add_run_flags,
     all_of,
     averaged,
     frozen_dtype,
     rates_of,
 )
-from training.running.resume import loader_of, resume, save_for_resume
+from training.running.record import without_flags
+from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.discriminator import Discriminator
 from yoeo_core.distillation import STEPS_PER_PHASE, draw_start, phase, reweighed
@@ -81,14 +78,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = accelerator_of(args)
-    set_seed(args.seed)
-    out, device = Path(args.out), accelerator.device
+    run = Run(args, "train_yoeo_stage2", needs=("teacher", "base", "images", "validation"))
+    accelerator, out, device = run.accelerator, run.out, run.accelerator.device
 
     # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
     networks = load_networks(args.teacher, base=args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
-    accelerator.print(f"{args.teacher} teaches and is where the student starts: {config.training}")
+    accelerator.print(f"{args.teacher} teaches and is where the student starts: {without_flags(config.training)}")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
@@ -122,27 +118,17 @@ def main(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
     rates = rates_of(optimizer, args)
     *learners, optimizer = accelerator.prepare(*learners, optimizer)
-    accelerator.register_for_checkpointing(*[part for part in (rates, average) if part is not None])
-    accelerator.init_trackers("train_yoeo_stage2")
-    done = resume(accelerator, out)
-    passes = done * args.gradient_accumulation
-    workers = 0 if args.cache_latents else args.workers
-    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
-
-    def kept() -> torch.nn.Module:
-        return average.module if average is not None else accelerator.unwrap_model(learners[0])
+    run.open(learners, [optimizer], [rates], average)
 
     def show(step: int) -> dict[str, float]:
-        engine = DiffusersEngine(config, kept(), encoder.vae, prompt)
+        engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
         with accelerator.autocast():
             rows, numbers = look(engine, held_out, in_parts(encode, held_out))
         save_sheet([row[:8] for row in rows], out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    step, numbers = done, {}
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for number, batch in enumerate(loader, start=passes):
-        now = reweighed(phase(step, args.steps_per_phase), args.lambda_1, args.lambda_2, args.lambda_3)
+    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
+        now = reweighed(phase(run.step_number, args.steps_per_phase), args.lambda_1, args.lambda_2, args.lambda_3)
         encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
         start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
         with accelerator.accumulate(*learners):
@@ -168,40 +154,19 @@ def main(args: argparse.Namespace) -> None:
                     others["fake"] = following_loss(follows, made, encoded, draw).mean()
             for loss in others.values():
                 accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(learners[0].parameters(), args.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if not accelerator.sync_gradients:
-            continue
-        step += 1
-        rates.step()
-        if average is not None:
-            average.update_parameters(accelerator.unwrap_model(learners[0]))
+            run.step(terms | others | {"start": torch.tensor(float(start))})
 
-        # 3. what a person sees
-        said = {name: accelerator.reduce(term.detach(), "mean").item() for name, term in (terms | others).items()}
-        progress.update()
-        progress.set_postfix({name: f"{value:.4f}" for name, value in said.items()})
-        accelerator.log(said | {"norm": float(norm), "start": start, "lr": rates.get_last_lr()[0]}, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, out, step)
-            if accelerator.is_main_process and args.validation:
-                numbers = show(step)
-                accelerator.log(numbers, step=step)
-                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.2f}" for k, v in numbers.items()))
+        # 3. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
+    facts = {"stage": "yoeo_stage2", "perceptual": args.perceptual, "before": config.training}
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
-        if args.validation and not numbers:  # the last step was taken before this run was resumed
-            numbers = show(step)
-        facts = {"stage": "yoeo_stage2", "steps": args.steps, "perceptual": args.perceptual, **numbers}
-        facts["before"] = config.training
         config = replace(config, training=facts)
-        save_networks(out / "model.safetensors", networks, kept().state_dict(), config, DTYPES[args.dtype])
+        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
         save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / OURS)
-        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
-    accelerator.end_training()
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

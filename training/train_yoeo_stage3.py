@@ -14,15 +14,11 @@ A killed run continues, to the bit, when it is started again with the same ``--o
 """
 
 import argparse
-import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
-from accelerate.utils import set_seed
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
@@ -44,24 +40,26 @@ from training.running.distilling import (
     hole_error,
     middle_channels,
 )
+from training.running.endings import run_script
 from training.running.judging import (
     HalfUnpaired,
     add_judging_flags,
     judged_terms,
     judgement_of,
+    norms_of,
     pull_of,
     teachers_own,
 )
 from training.running.optimisation import (
     ADAM_EPS,
-    accelerator_of,
     add_run_flags,
     all_of,
     averaged,
     frozen_dtype,
     rates_of,
 )
-from training.running.resume import loader_of, resume, save_for_resume
+from training.running.record import without_flags
+from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import load_detector
 from yoeo_core.distillation import PHASES, draw_start, reweighed
@@ -99,9 +97,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    accelerator = accelerator_of(args)
-    set_seed(args.seed)
-    out, device = Path(args.out), accelerator.device
+    needs = ("teacher", "student", "base", "discriminator", "detector", "images", "validation")
+    run = Run(args, "train_yoeo_stage3", needs)
+    accelerator, out, device = run.accelerator, run.out, run.accelerator.device
 
     # networks: the teacher of stage 1 and the detector are frozen, the student and discriminator of stage 2 go on
     networks, inherited = (load_networks(source, base=args.base) for source in (args.student, args.teacher))
@@ -111,8 +109,8 @@ def main(args: argparse.Namespace) -> None:
     if inherited.config.under_hole != config.under_hole:
         got = f"{inherited.config.under_hole} and {config.under_hole}"
         raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
-    accelerator.print(f"{args.teacher} teaches: {inherited.config.training}")
-    accelerator.print(f"{args.student} goes on: {config.training}")
+    accelerator.print(f"{args.teacher} teaches: {without_flags(inherited.config.training)}")
+    accelerator.print(f"{args.student} goes on: {without_flags(config.training)}")
     accelerator.print(f"{args.detector} judges")
     encoder = Encoder(networks.vae, config, device)
     prompt = networks.empty_prompt.to(device)
@@ -154,17 +152,11 @@ def main(args: argparse.Namespace) -> None:
     optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args) for optimizer in optimizers]
     student, discriminator, *optimizers = accelerator.prepare(student, discriminator, *optimizers)
-    accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
-    accelerator.init_trackers("train_yoeo_stage3")
-    done = resume(accelerator, out)
-    passes = done * args.gradient_accumulation
-    workers = 0 if args.cache_latents else args.workers
-    loader = loader_of(samples, passes, args.batch_size, workers, accelerator)
+    run.open([student, discriminator], optimizers, rates, average)
     raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
 
     def show(step: int) -> dict[str, float]:
-        kept = average.module if average is not None else raw
-        engine = DiffusersEngine(config, kept, encoder.vae, prompt)
+        engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
         with accelerator.autocast():
             rows, numbers = look(engine, paired, in_parts(encode, paired))
             seen, found = look_for_sundries(engine, detector, unpaired, in_parts(encode, unpaired))
@@ -173,9 +165,7 @@ def main(args: argparse.Namespace) -> None:
 
     mean_over_processes = partial(accelerator.reduce, reduction="mean")
     by, now = judgement_of(args), reweighed(PHASES[-1], args.lambda_1, args.lambda_2, args.lambda_3)
-    step, numbers = done, {}
-    progress = tqdm(total=args.steps, initial=done, disable=not accelerator.is_main_process)
-    for number, batch in enumerate(loader, start=passes):
+    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
         alone = bool(batch["unpaired"].any())  # without a truth: D2
         encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
         start = 0 if alone else draw_start(now, sample_generator(args.seed, number, 0))
@@ -207,47 +197,20 @@ def main(args: argparse.Namespace) -> None:
                     made = answer.latent.detach()
                     terms["discriminator"] = distillation.discriminator_loss(discriminator, made, encoded, draw)
                 accelerator.backward(terms["discriminator"])
-            if accelerator.sync_gradients:
-                norm = accelerator.clip_grad_norm_(student.parameters(), args.clip)
-            for optimizer in optimizers:  # without a gradient nothing moves, weight decay included
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-        if not accelerator.sync_gradients:
-            continue
-        step += 1
-        for rate in rates:
-            rate.step()
-        if average is not None:
-            average.update_parameters(raw)
+            kind = {"start": torch.tensor(float(start)), "unpaired": torch.tensor(float(alone))}
+            run.step(terms | told | norms_of(caps, by) | kind)
 
-        # 4. what a person sees
-        said = {name: mean_over_processes(term.detach()).item() for name, term in (terms | told).items()}
-        for name, cap in caps.items():
-            said |= {f"{name}_norm": cap.norm.item(), f"{name}_norm_after": cap.norm_after.item()}
-            if share := by.shares[name]:
-                said["lpips_norm"] = cap.allowed.item() / share
-        progress.update()
-        progress.set_postfix({name: f"{value:.4f}" for name, value in said.items() if "norm" not in name})
-        said |= {"norm": float(norm), "start": start, "unpaired": float(alone), "lr": rates[0].get_last_lr()[0]}
-        accelerator.log(said, step=step)
-        if step % args.save_every == 0 or step == args.steps:
-            save_for_resume(accelerator, out, step)
-            if accelerator.is_main_process and args.validation:
-                numbers = show(step)
-                accelerator.log(numbers, step=step)
-                progress.write(f"step {step}: " + ", ".join(f"{k} {v:.3f}" for k, v in numbers.items()))
+        # 4. what is kept of it, and what a person sees
+        run.save_when_due(show)
 
+    facts = {"stage": "yoeo_stage3", "without": args.without, "before": config.training}
+    facts = run.facts(show, **facts)
     if accelerator.is_main_process:
-        if args.validation and not numbers:  # the last step was taken before this run was resumed
-            numbers = show(step)
-        facts = {"stage": "yoeo_stage3", "steps": args.steps, "without": args.without, **numbers}
-        facts["before"] = config.training
-        weights = (average.module if average is not None else raw).state_dict()
-        save_networks(out / "model.safetensors", networks, weights, replace(config, training=facts), DTYPES[args.dtype])
+        config = replace(config, training=facts)
+        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
         save_file(judge.state_dict(), out / OURS)
-        (out / "held_out.json").write_text(json.dumps(facts, indent=2))
-    accelerator.end_training()
+    run.finish(facts)
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

@@ -97,13 +97,19 @@ def load_detector(
     return SundryDetector(_network(config, tensors, path.name, ours), preprocessing).to(device, dtype)
 
 
-def write_detector(path: str | Path, detector: SundryDetector, dtype: torch.dtype = torch.float16) -> None:
-    """Write our single file: published names, ``dtype`` weights, architecture and preprocessing in the metadata."""
+def write_detector(
+    path: str | Path, detector: SundryDetector, dtype: torch.dtype = torch.float16, training: dict | None = None
+) -> None:
+    """Write our single file: published names, ``dtype`` weights, architecture and preprocessing in the metadata.
+
+    ``training`` is what the metadata says of how it was trained, which nothing reads but a person.
+    """
     with TemporaryDirectory() as folder:  # transformers alone knows how its names of today are published
         detector.network.save_pretrained(folder)
         tensors, _ = read_weights(Path(folder))
     tensors = {key: value.to(dtype) for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
     described = {"network": detector.network.config.to_diff_dict(), "preprocessing": detector.preprocessing.as_dict()}
+    described |= {"training": training} if training else {}
     write_state_dict(Path(path), tensors, described, METADATA)
 
 

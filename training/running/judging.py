@@ -156,3 +156,13 @@ def pull_of(
     }
     caps = capped({name: pulls[name] for name in judged}, pulls["lpips"], weight, shares, reduce)
     return pulls["lpips"] + pulls["others"] + sum(caps[name].scale * pulls[name] for name in judged), caps
+
+
+def norms_of(caps: Mapping[str, Cap], by: Judgement) -> dict[str, Float[Tensor, ""]]:
+    """What to log of the caps: each term's gradient norm before and after, and LPIPS's, which they are measured by."""
+    norms = {}
+    for name, cap in caps.items():
+        norms |= {f"{name}_norm": cap.norm, f"{name}_norm_after": cap.norm_after}
+        if share := by.shares[name]:
+            norms["lpips_norm"] = cap.allowed / share
+    return norms

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, default_collate
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
+from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
 
 # Of every Adam here, below any gradient.  Under torch's 1e-8 the gradients of a mean over a latent are lost: on the
 # nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.
@@ -25,37 +26,45 @@ def add_run_flags(
 
     ``dtype`` is fp32 for a file that a training goes on from: fp16 rounds most steps on weights near 1 away.
     """
-    parser.add_argument("--steps", type=int, default=steps, help="optimizer steps (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=batch_size, help="samples a pass and process (%(default)s)")
-    parser.add_argument(
-        "--gradient-accumulation", type=int, default=accumulation, help="passes an optimizer step (%(default)s)"
-    )
-    parser.add_argument("--lr", type=float, default=lr, help="peak learning rate (%(default)s)")
+    add_batch_flags(parser, steps, batch_size, accumulation)
+    parser.add_argument("--lr", type=not_negative, default=lr, help="peak learning rate (%(default)s)")
     parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
-    parser.add_argument("--warmup", type=int, default=0, help="steps of linear warm-up; 0: off")
-    parser.add_argument("--clip", type=float, default=math.inf, help="largest gradient norm of the loss; inf: off")
+    parser.add_argument("--warmup", type=natural, default=0, help="steps of linear warm-up; 0: off")
+    parser.add_argument(
+        "--clip", type=not_negative, default=math.inf, help="largest gradient norm of the loss; inf: off"
+    )
     parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
-    parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
-    parser.add_argument("--out", required=True, help="run folder: model.safetensors, sheets, logs, states")
     parser.add_argument("--dtype", choices=DTYPES, default=dtype, help="of the file's weights (%(default)s)")
-    parser.add_argument("--save-every", type=int, default=500, help="steps between sheets and resumable states")
+    add_folder_flags(parser, "model.safetensors")
 
 
 def accelerator_of(args: argparse.Namespace) -> Accelerator:
     """What runs on one process or many, logs to TensorBoard in ``--out`` and keeps to the flags above.
 
-    The others wait while the first process encodes the pool, which may take hours: NCCL's own patience is 10 minutes.
+    With ``--global-batch`` sets ``--gradient-accumulation`` to what these processes need for it; raises ValueError
+    where they cannot share it evenly.  The others wait while the first process encodes the pool, which may take hours:
+    NCCL's own patience is 10 minutes.
     """
-    return Accelerator(
+    accelerator = Accelerator(
         mixed_precision=args.mixed_precision,
-        gradient_accumulation_steps=args.gradient_accumulation,
         log_with="tensorboard",
         project_dir=args.out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
     )
+    if args.global_batch:
+        args.gradient_accumulation = passes_of(args.global_batch, args.batch_size, accelerator.num_processes)
+    accelerator.gradient_accumulation_steps = args.gradient_accumulation
+    return accelerator
+
+
+def passes_of(whole: int, batch_size: int, processes: int) -> int:
+    """How many passes a step of ``whole`` samples takes; raises ValueError for a number that is not whole."""
+    passes, rest = divmod(whole, batch_size * processes)
+    if rest or not passes:
+        rule = f"--global-batch must be a multiple of --batch-size times the {processes} processes"
+        raise ValueError(f"{rule}, got {whole} for {batch_size} x {processes}.")
+    return passes
 
 
 def frozen_dtype(args: argparse.Namespace) -> torch.dtype:

@@ -1,39 +1,116 @@
 """Stopping and going on: the whole state of a run on disk, and which samples are still to come."""
 
+import hashlib
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from training.running.endings import RunEnded
+from training.running.finite import all_finite
+from training.running.stopping import ignore_signals
 
-def save_for_resume(accelerator: Accelerator, out: str | Path, step: int) -> None:
-    """Write weights, optimizer, registered objects and random states; the newest state replaces the last one.
+SEAL = "seal.json"  # every other file's SHA-256, and what the run said of itself; written last
+KEPT = 2  # the newest state, and the one before for where the newest turns out to be damaged
 
-    The step is written after everything else, so a run killed while saving continues from the state before.
+
+def save_for_resume(
+    accelerator: Accelerator, out: str | Path, step: int, weights: Iterable[Tensor], said: dict[str, int] | None = None
+) -> None:
+    """Write weights, optimizer, registered objects and random states; the newest two whole states are kept.
+
+    The seal and then the step are written after everything else, so a run killed while saving continues from the state
+    before.  ``weights`` are looked at first: raises RunEnded where one is not finite or the disk takes no more, and
+    leaves the states that are there.  ``said`` comes back from ``resume``.
     """
-    slot = Path(out) / "states" / f"{step:08d}"
-    accelerator.save_state(str(slot))
+    folder, latest = Path(out) / "states", Path(out) / "latest.json"
+    slot = folder / f"{step:08d}"
+    before = json.loads(latest.read_text())["state"] if latest.exists() else None
+    left = f"the state of step {int(before)} is kept" if before else "no state was kept"
+    if not all_finite(weights):
+        raise RunEnded(f"step {step}: a weight is not a finite number, so it is not saved; {left}. Lower --lr.")
+    if accelerator.is_main_process:
+        shutil.rmtree(slot, ignore_errors=True)  # what a killed run had begun
+    accelerator.wait_for_everyone()
+    try:
+        accelerator.save_state(str(slot))
+    except (OSError, RuntimeError, SafetensorError) as error:  # each library has its own for a full disk
+        shutil.rmtree(slot, ignore_errors=True)
+        raise RunEnded(f"step {step} could not be saved in {folder} ({error}); {left}. Free space there.") from error
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        latest = Path(out) / "latest.json"
-        latest.with_suffix(".tmp").write_text(json.dumps({"step": step, "state": slot.name}))
-        latest.with_suffix(".tmp").replace(latest)
-        for old in sorted(slot.parent.iterdir())[:-2]:
-            for file in sorted(old.rglob("*"), reverse=True):
-                file.unlink()
-            old.rmdir()
+        write_json(slot / SEAL, {"files": digests(slot), "said": said or {}})
+        write_json(latest, {"step": step, "state": slot.name})
+        keep = {slot.name, *sorted(name for name in sealed(folder) if name < slot.name)[1 - KEPT :]}
+        for old in folder.iterdir():
+            if old.name not in keep:
+                shutil.rmtree(old)
+    accelerator.wait_for_everyone()  # a launcher ends the first process as soon as another one has ended
 
 
-def resume(accelerator: Accelerator, out: str | Path) -> int:
-    """Restore the newest state of a run folder and return its step; 0 for a fresh run."""
-    latest = Path(out) / "latest.json"
+def resume(accelerator: Accelerator, out: str | Path) -> tuple[int, dict[str, int]]:
+    """Restore the newest whole state of a run folder; return its step, 0 for a fresh run, and what was said with it.
+
+    Raises ValueError where there are states and none of them is whole.
+    """
+    found = [newest_whole(Path(out))] if accelerator.is_main_process else [None]
+    (slot,) = broadcast_object_list(found)
+    if slot is None:
+        return 0, {}
+    accelerator.load_state(str(slot))
+    accelerator.print(f"resumed {out} at step {int(slot.name)}")
+    seal = slot / SEAL
+    return int(slot.name), json.loads(seal.read_text())["said"] if seal.exists() else {}
+
+
+def newest_whole(out: Path) -> Path | None:
+    """The newest state whose files are as they were written; those that are not are named.
+
+    None before a first state was finished.  A state from before there were seals is taken at its word.
+    """
+    latest, folder = out / "latest.json", out / "states"
     if not latest.exists():
-        return 0
-    state = json.loads(latest.read_text())
-    accelerator.load_state(str(Path(out) / "states" / state["state"]))
-    accelerator.print(f"resumed {out} at step {state['step']}")
-    return state["step"]
+        return None
+    newest = json.loads(latest.read_text())["state"]
+    names = sorted((path.name for path in folder.iterdir() if path.name <= newest), reverse=True)
+    for name in names:
+        slot = folder / name
+        if not (slot / SEAL).exists():
+            if name == newest and not sealed(folder):
+                return slot
+        elif json.loads((slot / SEAL).read_text())["files"] == digests(slot):
+            return slot
+        print(f"the state of step {int(name)} in {folder} is damaged or cut off; going on from the one before.")
+    raise ValueError(f"no state in {folder} is whole; give another --out to begin again.")
+
+
+def sealed(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if (path / SEAL).exists()] if folder.exists() else []
+
+
+def digests(slot: Path) -> dict[str, str]:
+    """SHA-256 of every file of a state."""
+    found = {}
+    for path in sorted(slot.rglob("*")):
+        if path.is_file() and path.name != SEAL:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            found[path.relative_to(slot).as_posix()] = digest.hexdigest()
+    return found
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write it whole or not at all."""
+    path.with_suffix(".tmp").write_text(json.dumps(content, indent=2, default=str))
+    path.with_suffix(".tmp").replace(path)
 
 
 def remaining(samples: Dataset, done: int, batch_size: int, accelerator: Accelerator) -> Subset:
@@ -43,6 +120,5 @@ def remaining(samples: Dataset, done: int, batch_size: int, accelerator: Acceler
 
 def loader_of(samples: Dataset, passes: int, batch_size: int, workers: int, accelerator: Accelerator) -> DataLoader:
     """Batches of the samples that a run resumed after so many passes has not seen yet, each process its share."""
-    return accelerator.prepare(
-        DataLoader(remaining(samples, passes, batch_size, accelerator), batch_size, num_workers=workers)
-    )
+    left = remaining(samples, passes, batch_size, accelerator)
+    return accelerator.prepare(DataLoader(left, batch_size, num_workers=workers, worker_init_fn=ignore_signals))
