@@ -165,17 +165,18 @@ def test_pieces_of_one_thing_count_as_one_object():
 
 
 def test_a_wire_is_filled_as_well_as_the_masks_of_its_pieces():
-    """By the built-in model, on a texture that is known: no more is touched than must be, and no more is wrong."""
-    height, width, pieces = 256, 1024, 4
-    cells = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(0)) * 0.3 + 0.35
-    clean = cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    """By the built-in model, on textures that are known: no more is touched than must be, and no more is wrong."""
+    height, width, pieces = 448, 1536, 6
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     wire = ((rows - 40 - columns * 0.17).abs() < 6).float()
     masks = torch.stack([wire * (columns * pieces // width == piece) for piece in range(pieces)])
-    engine = load_engine(BUILT_IN[NANO])
-    one, several = (erase(engine, clean * (1 - wire), mask, seed=1) for mask in (wire[None], masks))
-    wrong = [float(((erased.image - clean).abs() * erased.changed).sum()) for erased in (one, several)]
-    assert float(one.changed.sum() / wire.sum()) < 2.2
+    engine, wrong = load_engine(BUILT_IN[NANO]), torch.zeros(2)
+    for seed in range(2):  # what a copy of such a texture gets right is chance
+        cells = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed)) * 0.3 + 0.35
+        clean = cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        one, several = (erase(engine, clean * (1 - wire), mask, seed=1) for mask in (wire[None], masks))
+        wrong += torch.stack([((erased.image - clean).abs() * erased.changed).sum() for erased in (one, several)])
+        assert float(one.changed.sum() / wire.sum()) < 2.2
     assert wrong[0] <= 1.02 * wrong[1]
 
 
