@@ -131,7 +131,7 @@ def start(folder: Path, results: int, *more: str) -> subprocess.Popen:
 
 
 def test_a_stopped_and_a_killed_run_go_on(tmp_path: Path):
-    names = [f"{n:03}.png" for n in range(60)]
+    names = [f"{n:03}.png" for n in range(24)]
     for name in names:
         photo(tmp_path / "images" / name)
     one_for_all = "--masks", mask(tmp_path / "mark.png")
