@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data.buckets import nearest_shape, shapes_of_area
+from inpainting_core.buckets import nearest_shape, shapes_of_area
 from training.data.composites import Composites
 from training.data.recipe import Recipe
 

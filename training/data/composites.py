@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from training.data.buckets import Shape, shapes_of_area
+from inpainting_core.buckets import Shape, shapes_of_area
 from training.data.holes import HOLES, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor

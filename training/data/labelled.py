@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.buckets import Shape
+from inpainting_core.buckets import Shape
 from training.data.pictures import random_view
 from training.data.reading import BROKEN, Unusable, Upright, open_picture, read_upright
 from training.data.sources import Files

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inpainting_core.buckets import Shape
 from inpainting_core.shapes import Float
-from training.data.buckets import Shape
 
 
 def random_view(

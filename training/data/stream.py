@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.data.buckets import Shape, nearest_shape
+from inpainting_core.buckets import Shape, nearest_shape
 from training.data.order import Order
 from training.data.reading import Unusable
 from training.data.reporting import LeftOut, tell
