@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from inpainting_core.membrane import spread
 from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, improved, nearest
 from inpainting_core.shapes import Float, Int
+from inpainting_core.texture import mean_around
 
 COARSEST_PX = 80  # the side of a square as large, at least: in less, too little is left of a structure to copy it
 ROUNDS = (6, 6, 5)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
@@ -133,11 +134,8 @@ def with_texture(picture: Float[Tensor, "1 3 h w"], known: Float[Tensor, "1 1 h 
     grey = picture.mean(1, keepdim=True)
     across = F.pad((grey.diff(dim=-1)).abs() * known[..., 1:] * known[..., :-1], (0, 1))
     down = F.pad((grey.diff(dim=-2)).abs() * known[..., 1:, :] * known[..., :-1, :], (0, 0, 0, 1))
-    total, share = (
-        F.avg_pool2d(part, 2 * TEXTURE_PX + 1, stride=1, padding=TEXTURE_PX)
-        for part in (torch.cat([across, down], 1), known)
-    )
-    return torch.cat([picture, TEXTURE * known * total / share.clamp_min(torch.finfo(share.dtype).tiny)], 1)
+    strength = mean_around(torch.cat([across, down], 1), known, TEXTURE_PX)
+    return torch.cat([picture, TEXTURE * known * strength], 1)
 
 
 def pyramid(picture: Float[Tensor, "1 5 h w"], known: Float[Tensor, "1 1 h w"]) -> list[Size]:
