@@ -1,7 +1,7 @@
 """Numbers that are no numbers: a step with one moves nothing, and weights with one are never kept."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -39,18 +39,23 @@ class Skipped:
         return f"moved nothing: {bad}; {self.total} such steps so far"
 
 
-def gradient_norm(optimizers: Iterable[Optimizer]) -> Tensor:
-    """The norm of every gradient that the optimizers would follow; not finite where one of them is not."""
-    weights = (weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"])
-    norms = [weight.grad.float().norm() for weight in weights if weight.grad is not None]
-    return torch.stack(norms).norm() if norms else torch.zeros(())
-
-
-def learned(optimizers: Iterable[Optimizer]) -> Iterable[Tensor]:
-    """Every weight that the optimizers move, and what they remember of it."""
+def moved(optimizers: Iterable[Optimizer]) -> Iterator[Tensor]:
+    """Every weight that the optimizers move."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             yield from group["params"]
+
+
+def gradient_norm(optimizers: Iterable[Optimizer]) -> Tensor:
+    """The norm of every gradient that the optimizers would follow; not finite where one of them is not."""
+    norms = [weight.grad.float().norm() for weight in moved(optimizers) if weight.grad is not None]
+    return torch.stack(norms).norm() if norms else torch.zeros(())
+
+
+def learned(optimizers: list[Optimizer]) -> Iterator[Tensor]:
+    """Every weight that the optimizers move, and what they remember of it."""
+    yield from moved(optimizers)
+    for optimizer in optimizers:
         for memory in optimizer.state.values():
             yield from (value for value in memory.values() if isinstance(value, Tensor))
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from training.running.disk import check_room, check_space, state_size
 from training.running.endings import RunEnded
-from training.running.finite import Skipped, gradient_norm, learned
+from training.running.finite import Skipped, gradient_norm, learned, moved
 from training.running.flags import check_paths
 from training.running.lock import Lock
 from training.running.optimisation import accelerator_of
@@ -75,10 +75,7 @@ class Run:
         self.accelerator.register_for_checkpointing(*rates, *([average] if average is not None else []))
         self.accelerator.init_trackers(self.script)
         networks = [*learners, *([average] if average is not None else [])]
-        self.size = state_size(
-            networks,
-            (weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]),
-        )
+        self.size = state_size(networks, moved(optimizers))
         self.accelerator.print(check_space(self.out, self.size))
         self.step_number, said = resume(self.accelerator, self.out)
         self.skipped.total, self.skipped.in_a_row = said.get("skipped", 0), said.get("in_a_row", 0)
