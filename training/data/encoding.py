@@ -39,7 +39,7 @@ class Encoder:
     def facts(self) -> dict[str, str | float]:
         """What an encoded sample depends on.
 
-        Weights count as fp16: a file keeps them so, and the next stage reads what the last one wrote.
+        Weights count as fp16: a file may keep them so, and the next stage reads what the last one wrote.
         """
         weights = sha256()
         for key, value in sorted(self.vae.state_dict().items()):
