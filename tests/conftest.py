@@ -13,7 +13,7 @@ from in_comfyui import load_pack, nodes
 from workflows.comfyui import Server, lay_out, serving
 from workflows.describe import ask
 
-pytest_plugins = ("checkpoint_files",)  # its fixtures serve the four files about checkpoints
+pytest_plugins = ("checkpoint_files", "training_files")  # fixtures of the files about checkpoints and trainings
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import TINY, tiny_checkpoint, tiny_config, tiny_detector
-from training_runs import assert_equal, draw_photographs
+from training_runs import assert_equal
 
 from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
 from training import train_yoeo_stage2, train_yoeo_stage3
@@ -17,11 +17,6 @@ from yoeo_core.discriminator import Discriminator
 
 CONFIG = tiny_config(vae=TINY)
 SMALL = "--resolution 32 --workers 0 --perceptual stlpips_alex --batch-size 1 --steps 1 --lr 0"
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")

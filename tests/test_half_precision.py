@@ -1,17 +1,15 @@
 """fp16 on a CPU, with the scaler that accelerate has on a card: gradients arrive as large as they are without it."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from tiny import KL, TINY, tiny_checkpoint, tiny_config
+from tiny import KL, tiny_checkpoint, tiny_config
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from training_runs import draw_photographs, state_of
+from training_runs import state_of
 
-from inpainting_core.checkpoint import write_checkpoint
 from inpainting_core.engine import DiffusersEngine, load_vae
 from training import train_eradiff, train_yoeo_stage1, train_yoeo_stage2
 from training.data.encoding import Encoder
@@ -19,18 +17,6 @@ from training.data.pools import encode_parts
 from training.running import run as bookkeeping
 
 SMALL = "--resolution 32 --workers 0 --steps 1 --batch-size 2"
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write_checkpoint(path, tiny_checkpoint(tiny_config(vae=TINY, prediction="v_prediction")), torch.float32)
-    return path
 
 
 def run(script, argv: list[str]) -> None:

@@ -1,21 +1,13 @@
 """Every optimizer moves its weights as far as Adam means them to: no gradient is so small that its eps swallows it."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from training_runs import draw_photographs
 
 from inpainting_core.built_in import ASSETS
 from training import train_eradiff, train_yoeo_stage1, train_yoeo_stage2
 
 BASE = ASSETS / "nano_base.safetensors"
 SMALL = "--resolution 64 --workers 0 --save-every 1000"
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 def way(script, argv: list[str], eps: float | None, monkeypatch) -> list[torch.Tensor]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Dataset
-from training_runs import ROOT, assert_equal, draw_photographs, events_of, killed_at, logged, state_of
+from training_runs import ROOT, assert_equal, events_of, killed_at, logged, state_of
 
 from training import (
     train_detector,
@@ -31,11 +31,6 @@ from training.running.stopping import SIGNALS
 
 SCRIPTS = [train_detector, train_eradiff, train_vae, train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
 NEEDED = "--base b --teacher t --student s --detector d --images i --out o".split()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 class Points(Dataset):

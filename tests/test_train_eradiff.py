@@ -7,27 +7,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import TINY, tiny_checkpoint, tiny_config
-from training_runs import assert_equal, draw_photographs, killed_at, launch_two, logged, state_of
+from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 
 from eradiff_core.synthesis import Ranges
-from inpainting_core.checkpoint import write_checkpoint
 from training import train_eradiff
 from training.data.pairs import ranges_of
 
 SMALL = "--objects drawn --resolution 32 --workers 0 --lr 1e-3 --hole-weight 3 --ema 0.5".split()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write_checkpoint(path, tiny_checkpoint(tiny_config(vae=TINY, prediction="v_prediction")), torch.float32)
-    return path
 
 
 def argv(base: Path, photos: Path, out: Path, *extra: str) -> list[str]:

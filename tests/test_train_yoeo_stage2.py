@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import TINY, tiny_checkpoint, tiny_config
-from training_runs import assert_equal, draw_photographs, killed_at, launch_two, logged, state_of
+from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2
@@ -15,11 +15,6 @@ from training.data.recipe import NANO_FLAGS
 
 SMALL = f"{NANO_FLAGS} --resolution 32 --workers 0 --perceptual stlpips_alex --steps-per-phase 1".split()
 CACHE = pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")

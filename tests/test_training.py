@@ -9,7 +9,7 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
-from training_runs import draw_photographs, killed_at
+from training_runs import killed_at
 
 from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
 from inpainting_core.engine import DiffusersEngine
@@ -23,11 +23,6 @@ from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
 SMALL += NANO_FLAGS.split()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return draw_photographs(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
