@@ -7,10 +7,10 @@ own folder, or where the plain name is not there, it is told by its ending: ``do
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from inpainting_core.folders import files_below
 from inpainting_core.pictures.endings import FORMATS
 
 ENDINGS = {"mask": "_mask", "truth": "_gt", "effect": "_effect", "result": ""}
@@ -96,21 +96,10 @@ def names_below(folder: Path) -> Named:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}.")
     named = defaultdict(list)
-    for path in files_below(folder):
+    for path in sorted(folder / name for name in files_below(folder)):  # a table's order never depends on a disk
         if path.suffix.lower() in FORMATS:
             named[path.relative_to(folder).with_suffix("").as_posix()].append(path)
     return dict(named)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Files that are not hidden, sorted, so that a table's order never depends on a disk."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from files_below(path)
-        else:
-            yield path
 
 
 def with_boxes(cases: list[Case], path: Path) -> list[Case]:

@@ -29,9 +29,9 @@ from evaluation.asking import Answers, Endpoint, Unanswered
 from evaluation.flags import add_set, named_folder, settle_set
 from evaluation.folders import find_cases
 from evaluation.questions import Question, questions_of
+from evaluation.saying import INTERRUPTED, say
 from evaluation.verdicts import verdicts
 
-INTERRUPTED = 130
 KEY = "JUDGE_API_KEY"
 TOKENS_OUT = 5  # of an answer: one word
 
@@ -126,10 +126,6 @@ def conclude(questions: list[Question], answers: Answers, problems: list[str], a
         print(f"{pair}: {rate['wins']} wins, {rate['losses']} losses, {rate['ties']} ties or orders that disagree")
     print(f"see {args.out / 'judged.json'}")
     return int(bool(problems))
-
-
-def say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from pathlib import Path
 from eradiff_core import pipeline as eradiff
 from evaluation import score
 from evaluation.flags import add_set, named_folder, settle_set
-from evaluation.folders import Case, find_cases, seconds_in
+from evaluation.folders import Case, find_cases
 from evaluation.papers_tables import TABLES, Row, Table
-from evaluation.peers import erase_all
+from evaluation.peers import erase_all, unfinished
 from inpainting_core.engine import Engine, load_engine
 from yoeo_core import pipeline as yoeo
 
@@ -81,9 +81,7 @@ def erased(
         for row in [row for row in table.rows if row.weights == name]:
             for manner in args.manners:
                 folder = args.out / "erased" / f"{row.name}, {manner}"
-                done = {case for case in seconds_in(folder) if (folder / f"{case}.png").exists()}
-                work = [case for case in cases if case.name not in done]
-                if work:
+                if work := unfinished(cases, folder):
                     engine = engine or load_engine(checkpoint, args.base, args.device)
                     problems += erase_all(method_of(row, manner, engine), work, folder, grow_px=0)
                 yield folder.name, folder

@@ -26,6 +26,7 @@ from eradiff_core import pipeline as eradiff
 from evaluation.contact_sheet import write_sheet
 from evaluation.flags import add_set, settle_set
 from evaluation.folders import TIMES, Case, find_cases, seconds_in
+from evaluation.saying import say
 from evaluation.scene import Given
 from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.engine import load_engine
@@ -109,9 +110,8 @@ def main(args: argparse.Namespace) -> int:
         return 2
     for name in args.methods:
         folder = args.out / name
-        done = {case for case in seconds_in(folder) if (folder / f"{case}.png").exists()}
-        work = [case for case in cases if case.name not in done]
         try:
+            work = unfinished(cases, folder)
             problems += erase_all(METHODS[name](args), work, folder) if work else []
         except ModuleNotFoundError as err:
             problems.append(f'{name} is left out: {err}. Get it: pip install ".[evaluate]"')
@@ -122,6 +122,12 @@ def main(args: argparse.Namespace) -> int:
     write_sheet(args.out / "sheet.jpg", cases, {name: args.out / name for name in args.methods})
     print(f"see {args.out / 'sheet.jpg'}")
     return int(bool(problems))
+
+
+def unfinished(cases: list[Case], folder: Path) -> list[Case]:
+    """The cases that have no result here yet.  Raises ValueError for a table that cannot be read."""
+    done = {name for name in seconds_in(folder) if (folder / f"{name}.png").exists()}
+    return [case for case in cases if case.name not in done]
 
 
 def erase_all(method: Method, cases: list[Case], folder: Path, grow_px: float = GROW_PX) -> list[str]:
@@ -156,10 +162,6 @@ def note(folder: Path, result: str, seconds: float) -> None:
     with open(path, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([["result", "seconds"]] * new + [[result, f"{seconds:.3f}"]])
-
-
-def say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

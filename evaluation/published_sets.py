@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.folders import files_below, names_below
+from evaluation.folders import names_below
+from inpainting_core.folders import files_below
 from inpainting_core.pictures.endings import FORMATS
 
 LEAST, MOST = 0.01, 0.5  # of the picture, of a thing that is to be erased
@@ -59,7 +60,8 @@ def largest_things(annotations: Path, pictures: Path) -> Items:
     index = COCO()
     index.dataset = said
     index.createIndex()
-    files = {path.name: path for path in files_below(pictures) if path.suffix.lower() in FORMATS}
+    paths = sorted(pictures / name for name in files_below(pictures))
+    files = {path.name: path for path in paths if path.suffix.lower() in FORMATS}
     for image in sorted(said["images"], key=lambda one: one["id"]):
         name, size = Path(image["file_name"]).stem, image["height"] * image["width"]
         things = [one for one in index.imgToAnns[image["id"]] if not one.get("iscrowd")]

@@ -23,7 +23,6 @@ import sys
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from evaluation.cache import Cache
 from evaluation.flags import add_set, named_folder, settle_set
@@ -31,9 +30,8 @@ from evaluation.folders import find_cases, seconds_in, with_boxes
 from evaluation.loading import ABOUT, LOADERS, load_metrics
 from evaluation.report import write_report
 from evaluation.run import Run
+from evaluation.saying import INTERRUPTED, say
 from evaluation.table import summary, write_csv, write_json
-
-INTERRUPTED = 130  # as a shell has it
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -132,11 +130,6 @@ def as_text(scores: dict) -> str:
         lines.append([method, *(f"{row[name]['mean']:.4g}" if row.get(name, {}).get("n") else "-" for name in columns)])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-
-
-def say(line: str) -> None:
-    """Above the progress bar, without breaking it."""
-    tqdm.write(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -74,3 +74,10 @@ def test_seconds_are_read_from_the_table_of_results(tmp_path: Path):
         seconds_in(tmp_path)
     (tmp_path / "none").mkdir()
     assert seconds_in(tmp_path / "none") == {}
+
+
+def test_a_link_back_to_a_folder_above_is_not_followed(tmp_path: Path):
+    touch(tmp_path, "in/a/dog.jpg", "m/a/dog.png")
+    (tmp_path / "in/a/again").symlink_to(tmp_path / "in", target_is_directory=True)
+    cases, problems = find_cases(tmp_path / "in", tmp_path / "m", {})
+    assert [case.name for case in cases] == ["a/dog"] and problems == []

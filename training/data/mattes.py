@@ -10,7 +10,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from training.data.listing import MATTE, files_below, list_pictures
+from inpainting_core.folders import files_below
+from training.data.listing import MATTE, list_pictures
 from training.data.reading import BROKEN, LONGEST, File, Unusable, open_picture, read_upright
 from training.data.refused import DONE, FOR_ALL, MATTES, rows_of
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from training.data.listing import MAP, MATTE, files_below, is_picture
+from inpainting_core.folders import files_below
+from training.data.listing import MAP, MATTE, is_picture
 from training.data.reading import File, Unusable, whole_size
 from training.data.refused import refused_pictures
 from training.data.reporting import tell
