@@ -64,16 +64,16 @@ def on_a_card(accelerator_of):
     ],
     ids=["eradiff", "stage 1", "stage 2"],
 )
-def test_gradients_are_unscaled_once(script, flags, base, photos, tmp_path, monkeypatch):
+def test_gradients_are_unscaled_once(script, flags, base_file, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(bookkeeping, "accelerator_of", on_a_card(bookkeeping.accelerator_of))
-    argv = [*flags.format(base=base).split(), "--images", str(photos), *SMALL.split()]
+    argv = [*flags.format(base=base_file).split(), "--images", str(photos), *SMALL.split()]
     full = arriving(script, [*argv, "--out", str(tmp_path / "full")])
     half = arriving(script, [*argv, "--out", str(tmp_path / "half"), "--mixed-precision", "fp16"])
     assert half == pytest.approx(full, rel=0.05)
 
 
-def test_a_lora_run_keeps_what_is_frozen_in_bf16_and_what_it_learns_in_fp32(base, photos, tmp_path):
-    argv = ["--base", str(base), "--images", str(photos), "--out", str(tmp_path), *SMALL.split()]
+def test_a_lora_run_keeps_what_is_frozen_in_bf16_and_what_it_learns_in_fp32(base_file, photos, tmp_path):
+    argv = ["--base", str(base_file), "--images", str(photos), "--out", str(tmp_path), *SMALL.split()]
     run(train_eradiff, [*argv, *"--objects drawn --lora-rank 2 --lr 1e-3 --ema 0.5 --mixed-precision bf16".split()])
     kept = state_of(tmp_path, 1)["model"]
     learned = {key for key in kept if ".lora_" in key}

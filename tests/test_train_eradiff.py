@@ -31,7 +31,9 @@ STOPS = sorted(np.random.default_rng(20261122).choice(np.arange(1, 12), 5, repla
 
 
 @pytest.mark.parametrize("cache", [[], ["--cache-latents", "6"]], ids=["on the fly", "cached"])
-def test_killed_at_five_random_steps_it_ends_as_if_nothing_had_happened(base, photos, tmp_path, monkeypatch, cache):
+def test_killed_at_five_random_steps_it_ends_as_if_nothing_had_happened(
+    base_file, photos, tmp_path, monkeypatch, cache
+):
     extra = [*"--steps 12 --save-every 1 --batch-size 2 --lr-schedule cosine --rectified 0.5".split(), *cache]
     seen = []
     drawn = train_eradiff.draw_jump
@@ -41,24 +43,24 @@ def test_killed_at_five_random_steps_it_ends_as_if_nothing_had_happened(base, ph
         return seen[-1]
 
     monkeypatch.setattr(train_eradiff, "draw_jump", watch)
-    whole = train(base, photos, tmp_path / "whole", *extra)
+    whole = train(base_file, photos, tmp_path / "whole", *extra)
     expected = list(seen)
     seen.clear()
     for stop in STOPS:
         with killed_at(monkeypatch, stop):
-            train(base, photos, tmp_path / "parts", *extra)
-    resumed = train(base, photos, tmp_path / "parts", *extra)
+            train(base_file, photos, tmp_path / "parts", *extra)
+    resumed = train(base_file, photos, tmp_path / "parts", *extra)
     assert seen == expected, "every batch came once, in order, with the same jumps"
     assert_equal(state_of(tmp_path / "whole", 12), state_of(tmp_path / "parts", 12))
     assert_equal(whole, resumed)
 
 
-def test_the_attention_that_is_trained_under_may_be_soft(base, photos, tmp_path):
+def test_the_attention_that_is_trained_under_may_be_soft(base_file, photos, tmp_path):
     """Wholly soft is plain attention, and half of it neither that nor the paper's."""
     sra = "--steps 1 --batch-size 2 --rectified 1 --softness".split()
     runs = {"plain": ["--steps", "1", "--batch-size", "2"], "1": [*sra, "1"], "0": [*sra, "0"]}
     runs["rising"] = [*sra, "0.1", "--softness-rising"]
-    weights = {name: train(base, photos, tmp_path / name, *flags) for name, flags in runs.items()}
+    weights = {name: train(base_file, photos, tmp_path / name, *flags) for name, flags in runs.items()}
     losses = {name: logged(tmp_path / name, "loss")[0] for name in runs}
     assert losses["1"] == pytest.approx(losses["plain"], rel=1e-5)
     assert len({round(losses[name], 9) for name in ("plain", "0", "rising")}) == 3
@@ -66,10 +68,10 @@ def test_the_attention_that_is_trained_under_may_be_soft(base, photos, tmp_path)
 
 
 @pytest.mark.parametrize("cache", [[], ["--cache-latents", "8"]], ids=["on the fly", "cached"])
-def test_two_processes_train_as_one_does_on_the_same_global_batch(base, photos, tmp_path, cache):
+def test_two_processes_train_as_one_does_on_the_same_global_batch(base_file, photos, tmp_path, cache):
     extra = [*"--steps 3 --save-every 3 --rectified 0.5".split(), *cache]
-    train(base, photos, tmp_path / "one", *extra, "--batch-size", "4")
-    launch_two("training.train_eradiff", argv(base, photos, tmp_path / "two", *extra, "--batch-size", "2"))
+    train(base_file, photos, tmp_path / "one", *extra, "--batch-size", "4")
+    launch_two("training.train_eradiff", argv(base_file, photos, tmp_path / "two", *extra, "--batch-size", "2"))
     one, two = logged(tmp_path / "one", "loss"), logged(tmp_path / "two", "loss")
     assert len(one) == 3
     assert two == pytest.approx(one, abs=1e-5)
@@ -79,40 +81,43 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(base, photos, 
     assert (apart > 1e-4).float().mean() < 0.02
 
 
-def test_training_lowers_the_loss_on_what_it_sees(base, photos, tmp_path):
-    train(base, photos, tmp_path, *"--steps 40 --batch-size 4 --cache-latents 4 --save-every 40".split())
+def test_training_lowers_the_loss_on_what_it_sees(base_file, photos, tmp_path):
+    train(base_file, photos, tmp_path, *"--steps 40 --batch-size 4 --cache-latents 4 --save-every 40".split())
     losses = logged(tmp_path, "loss")
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
-def test_the_smallest_step_is_in_the_file_that_training_goes_on_from(base, photos, tmp_path):
+def test_the_smallest_step_is_in_the_file_that_training_goes_on_from(base_file, photos, tmp_path):
     """fp16 has no number between 1 and 1.001, where the scales of norms are."""
-    first, moved = load_file(base), train(base, photos, tmp_path, *"--steps 1 --batch-size 2 --lr 3e-6 --ema 0".split())
+    first, moved = (
+        load_file(base_file),
+        train(base_file, photos, tmp_path, *"--steps 1 --batch-size 2 --lr 3e-6 --ema 0".split()),
+    )
     scales = [key for key in first if "diffusion_model" in key and first[key].ndim == 1 and (first[key] == 1).all()]
     assert len(scales) > 10
     for key in scales:
         assert (moved[key] != 1).float().mean() > 0.9, key
 
 
-def test_a_lora_moves_alone_and_resumes(base, photos, tmp_path, monkeypatch):
+def test_a_lora_moves_alone_and_resumes(base_file, photos, tmp_path, monkeypatch):
     extra = "--steps 4 --save-every 2 --batch-size 2 --cache-latents 4 --lora-rank 2 --dtype fp16".split()
-    whole = train(base, photos, tmp_path / "whole", *extra)
+    whole = train(base_file, photos, tmp_path / "whole", *extra)
     with killed_at(monkeypatch, 2):
-        train(base, photos, tmp_path / "parts", *extra)
-    assert_equal(whole, train(base, photos, tmp_path / "parts", *extra))
+        train(base_file, photos, tmp_path / "parts", *extra)
+    assert_equal(whole, train(base_file, photos, tmp_path / "parts", *extra))
     assert {value.dtype for value in whole.values()} == {torch.float16}
     assert all(".lora_" in key or key.endswith(".alpha") for key in whole)
     assert any(value.any() for key, value in whole.items() if key.endswith("lora_up.weight"))
 
 
-def test_pictures_can_be_mixed_instead_of_latents_and_jumps_fitted_to_a_sampler(base, photos, tmp_path):
+def test_pictures_can_be_mixed_instead_of_latents_and_jumps_fitted_to_a_sampler(base_file, photos, tmp_path):
     extra = "--steps 2 --batch-size 2 --mix-pixels --sampler-steps 12 --gradient-checkpointing".split()
-    train(base, photos, tmp_path, *extra, "--validation", str(photos))
+    train(base_file, photos, tmp_path, *extra, "--validation", str(photos))
     facts = json.loads((tmp_path / "held_out.json").read_text())
     assert facts["hole_psnr_0.6"] > 0 and list((tmp_path / "sheets").iterdir())
     assert facts["hole_psnr_0.6_off"] != facts["hole_psnr_0.6"], "without SRA too"
     with pytest.raises(SystemExit):
-        train(base, photos, tmp_path / "no", *extra, "--cache-latents", "4")
+        train(base_file, photos, tmp_path / "no", *extra, "--cache-latents", "4")
 
 
 def test_what_a_copy_and_its_hole_look_like_are_flags():

@@ -17,7 +17,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Path:
+def base_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("base") / "base.safetensors"
     write_checkpoint(path, tiny_checkpoint(tiny_config(vae=TINY, prediction="v_prediction")), torch.float32)
     return path
