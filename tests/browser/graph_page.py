@@ -62,6 +62,9 @@ STILL = """() => {
 }"""
 
 
+SETTLED = 5  # looks in a row at the names that the search box lists, all alike: it has found them all
+
+
 class GraphPage:
     """One page on the server at ``host:port``, drawn by ``renderer``; screenshots go into ``pictures``."""
 
@@ -186,8 +189,10 @@ class GraphPage:
         if category:
             self.filter_by(category)
         self.page.keyboard.type(words)
-        while (found := names.all_inner_texts()) == before:
+        seen = [before]
+        while seen[-1] == before or len(set(map(tuple, seen[-SETTLED:]))) > 1:  # each letter finds other names
             self.page.wait_for_timeout(100)
+            seen.append(found := names.all_inner_texts())
         self.screenshot(f"search_{words or category.replace('/', '_')}")
         self.page.keyboard.press("Escape")
         self.page.wait_for_function(BARE, arg=EMPTY_SPOT)
