@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eradiff_core.attention import HARD, Softness, check_mode, rectifier
 from eradiff_core.sampler import ddim, mixed_start, path
-from inpainting_core.choosing import Choice, Judge, draw_noise, mean_of_draws
+from inpainting_core.choosing import Choice, Judge, draw_noise, for_each_draw, mean_of_draws
 from inpainting_core.copying import FINER, copying
 from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
@@ -73,8 +73,8 @@ def erase(
     walk = Walk(steps, strength, attention, softness, start)
     choice = Choice(candidates, judge, tries, seed)
 
-    def fill(view: Tensor, hole: Tensor) -> Tensor:
-        filled = draw_fill(engine, view, hole, walk, choice.generators)
+    def fill(view: Tensor, hole: Tensor, copies: Tensor | None = None) -> Tensor:
+        filled = draw_fill(engine, view, hole, walk, choice.generators, copies)
         return match_texture(filled, view, hole, draw_noise(filled.shape, choice.generators), engine.texture)
 
     resolution = resolution or engine.resolution
@@ -118,10 +118,11 @@ def draw_fill(
     hole: Float[Tensor, "1 1 h w"],
     walk: Walk,
     generators: list[torch.Generator],
+    copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "m 3 h w"]:
-    """What the network makes of a view and its hole, once for each generator."""
+    """What the network makes of a view and its hole, once for each generator, shown ``copies`` if it corrects them."""
     first = engine.encode(view)
-    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, copies)), engine.draws)
     mask_latent = to_grid(hole, *first.shape[-2:])
     if walk.start == "mixed":
         smooth = engine.encode(masked_picture(view, hole, "continued"))

@@ -7,20 +7,32 @@ or without one, the seam decides: how well a fill continues the known pixels aro
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from inpainting_core.colour import BAND_PX, match_colour
 from inpainting_core.masks import dilate
-from inpainting_core.shapes import Float
+from inpainting_core.shapes import Float, Int
 
 # The crop with its hole filled, ``[n, 3, h, w]``, and the hole ``[1, 1, h, w]`` -> what share of it is something new.
 Judge = Callable[[Tensor, Tensor], Float[Tensor, "n"]]
 
+
+class Copies(NamedTuple):
+    """A crop with its hole filled by copies, once for each candidate, and from where, row and column of the crop.
+
+    Those of a pixel that is no copy are -1.
+    """
+
+    pictures: Float[Tensor, "n 3 h w"]
+    sources: Int[Tensor, "n 2 h w"]
+
+
 # The crop as the model sees it, ``[1, 3, h, w]``, and its hole ``[1, 1, h, w]`` -> the crop with its hole filled, once
 # for each candidate.
-Fill = Callable[[Tensor, Tensor], Float[Tensor, "n 3 h w"]]
+Fill = Callable[[Tensor, Tensor], Float[Tensor, "n 3 h w"] | Copies]
 
 MOST_CANDIDATES = 8
 LOOKED_AT_PX = 64  # at the model's resolution: how far around the hole a fill is compared with the picture
@@ -64,26 +76,33 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The candidates of one crop, the best first, their sundry areas, and how often it was drawn."""
+    """The candidates of one crop, the best first, their sundry areas, how often it was drawn, and where copies are from
+    (``Copies``); None of a method that does not copy."""
 
     fills: Float[Tensor, "n 3 h w"]
     areas: Float[Tensor, "n"]
     tries: int
+    sources: Int[Tensor, "n 2 h w"] | None = None
 
 
 def choose(fill: Fill, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], by: Choice) -> Chosen:
     """Draw candidates until one is clean or the tries are spent; the best of all that were drawn, best first."""
-    fills, areas, seams = view[:0], view.new_zeros(0), view.new_zeros(0)
+    fills, areas, seams, sources = view[:0], view.new_zeros(0), view.new_zeros(0), None
     near, tries = neighbourhood(hole), 0
     while tries < by.tries and not (areas[:1] == 0).any():
-        drawn, tries = fill(view, hole).to(view).clone(), tries + 1
+        drawn, tries = fill(view, hole), tries + 1
+        if isinstance(drawn, Copies):
+            drawn, copied = drawn
+            sources = copied if sources is None else torch.cat([sources, copied])
+        drawn = drawn.to(view).clone()
         seams = torch.cat([seams, seam_energy(drawn[near], view[near], hole[near])])
         drawn[near] = match_colour(drawn[near], view[near], hole[near])
         found = by.judge(drawn, hole).to(areas) if by.judge else areas.new_zeros(len(drawn))
         fills, areas = torch.cat([fills, drawn]), torch.cat([areas, found])
         order = sorted(range(len(fills)), key=lambda i: (float(areas[i]), float(seams[i])))[: by.candidates]
         fills, areas, seams = fills[order], areas[order], seams[order]
-    return Chosen(fills, areas, tries)
+        sources = sources if sources is None else sources[order]
+    return Chosen(fills, areas, tries, sources)
 
 
 def neighbourhood(hole: Float[Tensor, "1 1 h w"]) -> tuple:
@@ -109,6 +128,11 @@ def seam_energy(
 def mean_of_draws(latents: Float[Tensor, "m 4 h w"], draws: int) -> Float[Tensor, "n 4 h w"]:
     """One latent for each candidate, of so many draws in a row."""
     return latents.unflatten(0, (-1, draws)).mean(1)
+
+
+def for_each_draw(latents: Float[Tensor, "n 4 h w"], draws: int) -> Float[Tensor, "m 4 h w"]:
+    """The candidates' latents, so many times in a row each; one alone is all candidates' and stays alone."""
+    return latents.repeat_interleave(draws, 0) if len(latents) > 1 else latents
 
 
 def draw_noise(shape: torch.Size, generators: list[torch.Generator], dtype: torch.dtype = torch.float32) -> Tensor:

@@ -110,14 +110,21 @@ def stitch_into(
     crop: Crop,
     blend: Float[Tensor, "#b 1 rows columns"],
     box: Box,
+    detail: Float[Tensor, "b c rows columns"] | None = None,
 ) -> None:
-    """Lay the fill over the picture, in place; ``blend`` weighs it at each pixel of ``box``, and only there."""
+    """Lay the fill over the picture, in place; ``blend`` weighs it at each pixel of ``box``, and only there.
+
+    ``detail`` is what a fill that was made smaller could not hold, at each pixel of ``box``; it is added.
+    """
     top, left = max(crop.top, box[0]), max(crop.left, box[1])
     bottom, right = min(crop.top + crop.height, box[2]), min(crop.left + crop.width, box[3])
-    fill = _resize(fill, crop.height, crop.width).to(image)
+    fill = resize(fill, crop.height, crop.width).to(image)
     fill = fill[..., top - crop.top : bottom - crop.top, left - crop.left : right - crop.left]
-    weight = blend[..., top - box[0] : bottom - box[0], left - box[1] : right - box[1]].to(image)
-    under = image[..., top:bottom, left:right]
+    inside = slice(top - box[0], bottom - box[0]), slice(left - box[1], right - box[1])
+    weight, under = blend[(..., *inside)].to(image), image[..., top:bottom, left:right]
+    if detail is not None:
+        low, high = under.amin().clamp(max=0), under.amax().clamp(min=1)
+        fill = (fill + detail[(..., *inside)].to(image)).clamp(low, high)
     under.copy_(torch.where(weight > 0, under + weight * (fill - under), under))
 
 
@@ -134,7 +141,7 @@ def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c 
 
 def as_seen(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c wh ww"]:
     """A window at the size that the model sees it at."""
-    return _resize(picture, crop.work_height, crop.work_width)
+    return resize(picture, crop.work_height, crop.work_width)
 
 
 def _reflected(start: int, length: int, available: int) -> Int[Tensor, "{length}"]:
@@ -144,7 +151,7 @@ def _reflected(start: int, length: int, available: int) -> Int[Tensor, "{length}
     return torch.minimum(folded, period - folded) if available > 1 else torch.zeros(length, dtype=torch.long)
 
 
-def _resize(picture: Tensor, height: int, width: int) -> Tensor:
+def resize(picture: Tensor, height: int, width: int) -> Tensor:
     """Bicubic, less what the filter shoots beyond [0, 1], or beyond the picture's own range where that is wider."""
     if picture.shape[-2:] == (height, width):
         return picture

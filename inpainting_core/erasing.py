@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from inpainting_core.alpha import crop_visible, with_alpha_of
-from inpainting_core.choosing import Choice, Chosen, Fill, choose
+from inpainting_core.choosing import Choice, Chosen, Copies, Fill, choose
 from inpainting_core.crop import Crop, stitch_into
+from inpainting_core.detail import copied_detail
 from inpainting_core.exposure import Exposure
 from inpainting_core.masks import as_objects
 from inpainting_core.planning import Patch, plan_patches, seen_holes, with_ring
@@ -152,7 +153,14 @@ def _erase_one(
         view = crop_visible(candidates[:1], alpha, patch.crop)
         exposure = Exposure.of(view, hole)
         chosen.append(choose(fill, exposure.into_range(view), hole, choice))
-        stitch_into(candidates, exposure.out_of_range(chosen[-1].fills), patch.crop, patch.blend, patch.box)
+        fills, sources = exposure.out_of_range(chosen[-1].fills), chosen[-1].sources
+        reduced = sources is not None and patch.crop.scale < 1
+        detail = (
+            copied_detail(candidates[:1], alpha, hole, Copies(fills, sources), patch.crop, patch.box)
+            if reduced
+            else None
+        )
+        stitch_into(candidates, fills, patch.crop, patch.blend, patch.box, detail)
         top, left, bottom, right = patch.box
         there = changed[..., top:bottom, left:right]
         torch.maximum(there, patch.hole.to(there), out=there)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpainting_core.choosing import Copies
 from inpainting_core.membrane import spread
 from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, improved, nearest
 from inpainting_core.shapes import Float, Int
@@ -77,7 +78,7 @@ def complete(
     CPU one: the same seed gives the same fill.  Where hardly a patch is known, the surroundings are continued smoothly
     (``spread``).
     """
-    return copied_from(find_places(view, hole, generator), view, hole)
+    return copied_from(find_places(view, hole, generator), view, hole).pictures
 
 
 def find_places(
@@ -91,17 +92,27 @@ def find_places(
     return agree_on_places(sizes, generator) if len(sizes[-1].grid.sources) >= FEWEST else None
 
 
-def copied_from(
-    places: Places | None, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]
-) -> Float[Tensor, "1 3 h w"]:
+def copied_from(places: Places | None, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]) -> Copies:
     """The picture with its hole filled from these places, or smoothly without any."""
     known = 1 - hole.float()
-    colours = view.float() * known
+    size = Size(view.float() * known, known)
     if places is None:
-        made = spread(colours, known)
+        made, sources = spread(size.picture, known), torch.full((1, 2, *view.shape[-2:]), -1, device=view.device)
     else:
-        made = agreed(Size(colours, known), places.field, places.distance, LAST_AGREEMENT)
-    return view * known.to(view) + made.to(view) * hole
+        made = agreed(size, places.field, places.distance, LAST_AGREEMENT)
+        sources = best_sources(size, places)
+    return Copies(view * known.to(view) + made.to(view) * hole, sources)
+
+
+def best_sources(size: Size, places: Places) -> Int[Tensor, "1 2 h w"]:
+    """Where each pixel of the hole stands in the best of the patches that are copied over it; -1 outside the hole."""
+    best = torch.where(size.over >= 0, places.distance[size.over.clamp(min=0)], torch.inf).argmin(1)
+    patch = places.field[size.over[torch.arange(len(best), device=best.device), best]]
+    down, right = offsets(best.device)
+    y, x = patch // size.grid.columns + down[best], patch % size.grid.columns + right[best]
+    sources = torch.full((1, 2, *size.picture.shape[-2:]), -1, device=best.device)
+    sources[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = torch.stack([y, x])
+    return sources
 
 
 def agree_on_places(sizes: list[Size], generator: torch.Generator) -> Places:

@@ -12,13 +12,19 @@ UNDER_HOLE = ("grey", "continued", "copied")
 
 
 def masked_picture(
-    image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "#b 1 h w"], under_hole: str = "grey"
-) -> Float[Tensor, "b 3 h w"]:
+    image: Float[Tensor, "b 3 h w"],
+    mask: Float[Tensor, "#b 1 h w"],
+    under_hole: str = "grey",
+    copies: Float[Tensor, "n 3 h w"] | None = None,
+) -> Float[Tensor, "n 3 h w"]:
     """The picture without what is in the hole.  RGB in [0, 1].
 
     There is mid-grey instead, the 0 of the autoencoder's [-1, 1], or its surroundings, ``continued`` smoothly or
-    ``copied`` (``complete``); each picture's are the same every time, whatever it is in a batch with.
+    ``copied``: the ``copies`` that are given, else some made here (``complete``), the same every time, whatever the
+    picture is in a batch with.
     """
+    if under_hole == "copied" and copies is not None:
+        return copies
     if under_hole == "copied":
         holes = mask.expand(len(image), -1, -1, -1).split(1)
         pairs = zip(image.split(1), holes, strict=True)

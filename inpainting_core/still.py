@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpainting_core.choosing import Copies
 from inpainting_core.exemplar import Places, copied_from, find_places
 from inpainting_core.masks import dilate
 from inpainting_core.patches import SIDE
@@ -43,7 +44,7 @@ class StillCompletion:
 
     def __call__(
         self, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], generator: torch.Generator
-    ) -> Float[Tensor, "1 3 h w"]:
+    ) -> Copies:
         """The picture with its hole filled by copies; shapes and ranges as in ``complete``."""
         before = self.frames.setdefault(generator.get_state().numpy().tobytes(), [])
         frame = next((one for one in before if looks_like(one, view, hole)), None)
@@ -57,8 +58,8 @@ class StillCompletion:
         before.insert(0, frame)  # the last that was used is asked first, lest frames go back and forth between two
         frame.uses += 1
         generator.set_state(frame.chances)
-        copied = torch.where(differs(frame.view, view), frame.view, view)
-        return torch.where(hole > 0, copied_from(frame.places, copied, hole), view)
+        copies = copied_from(frame.places, torch.where(differs(frame.view, view), frame.view, view), hole)
+        return copies._replace(pictures=torch.where(hole > 0, copies.pictures, view))
 
 
 def looks_like(frame: Frame, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"]) -> bool:

@@ -11,12 +11,17 @@ from safetensors.torch import load_file
 from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 from training_runs import killed_at
 
+from eradiff_core.synthesis import Ranges
 from inpainting_core.checkpoint import read_checkpoint, write_checkpoint
+from inpainting_core.copying import copy, smaller
 from inpainting_core.engine import DiffusersEngine
 from inpainting_core.latents import UNDER_HOLE, masked_picture
 from training import train_vae, train_yoeo_stage1
+from training.data.composites import Composites
 from training.data.encoding import Encoder
-from training.data.recipe import NANO_FLAGS
+from training.data.pairs import DrawnScenes, Pairs
+from training.data.recipe import NANO_FLAGS, NANO_RECIPE
+from training.data.shown import as_shown
 from training.held_out.few_steps import hole_psnr
 from training.networks.bases import fresh_nano
 from training.running.optimisation import hole_importance, lr_factor
@@ -107,6 +112,25 @@ def test_a_run_trains_on_what_the_pipelines_will_show(vae, under_hole):
     hole[..., 8:24, 8:24] = 1
     encoded = Encoder(networks.vae, config, torch.device("cpu"))(image, hole)
     assert torch.allclose(encoded["masked"], engine.encode(masked_picture(image, hole, under_hole)), atol=1e-4)
+
+
+def test_a_network_that_corrects_is_shown_the_copy_that_the_pipelines_make(photos, vae, tmp_path):
+    config = replace(tiny_config(), under_hole="copied", resolution=32)
+    sets = [
+        Composites(photos, 64, 4, 0, "d1", NANO_RECIPE),
+        Pairs(DrawnScenes(photos, 64, 0, NANO_RECIPE), 4, 0, Ranges()),
+    ]
+    for large in sets:
+        samples = as_shown(lambda size, large=large: large if size == 64 else None, config)
+        sample, whole = samples[1], large[1]
+        picture = whole["image" if "image" in whole else "original"][None]
+        made = copy(picture, whole["mask"][None], torch.Generator().manual_seed(0)).pictures
+        assert torch.equal(sample["shown"], smaller(made)[0])
+        assert {tuple(value.shape[-2:]) for value in sample.values() if value.ndim} == {(32, 32)}
+        assert (sample["mask"] >= smaller(whole["mask"])).all() and samples.facts() != large.facts()
+    extra = "--steps 1 --under-hole copied --validation".split()
+    stage1(tmp_path / "run", photos, vae, *extra, str(photos))
+    assert read_checkpoint(tmp_path / "run" / "model.safetensors").config.under_hole == "copied"
 
 
 def test_a_base_like_sdxl_is_trained_with_its_pooled_prompt(photos, tmp_path):

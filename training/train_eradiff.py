@@ -28,6 +28,7 @@ from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
 from training.data.recipe import add_picture_flags, recipe_of
+from training.data.shown import as_shown
 from training.held_out.pairs import LOOKS, look_along_path
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -104,17 +105,17 @@ def main(args: argparse.Namespace) -> None:
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encoder.pair(batch["original"], batch["with_object"], batch["mask"])
+            return encoder.pair(batch["original"], batch["with_object"], batch["mask"], batch.get("shown"))
 
     # data
     ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
 
     def make(count: int, _: int, seed: int) -> Pairs:
-        return Pairs(scenes(args.images, config.resolution, seed, recipe), count, seed, ranges)
+        return as_shown(lambda size: Pairs(scenes(args.images, size, seed, recipe), count, seed, ranges), config)
 
     samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Pairs(scenes(args.validation, config.resolution, 1, recipe), 16, 1, ranges))
+        held_out = all_of(as_shown(lambda size: Pairs(scenes(args.validation, size, 1, recipe), 16, 1, ranges), config))
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]

@@ -28,6 +28,7 @@ from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.shown import as_shown
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -95,19 +96,19 @@ def main(args: argparse.Namespace) -> None:
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"])
+            return encoder(batch["image"], batch["mask"], batch.get("shown"))
 
     # data
     recipe = recipe_of(args)
 
     def make(count: int, block: int, seed: int) -> Composites:
-        return Composites(args.images, resolution, count, seed, args.holes, recipe, block)
+        return as_shown(lambda size: Composites(args.images, size, count, seed, args.holes, recipe, block), config)
 
     samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        seen = all_of(Composites(args.validation, resolution, 8, 0, args.holes, recipe))
+        seen = all_of(as_shown(lambda size: Composites(args.validation, size, 8, 0, args.holes, recipe), config))
         # no object lies under these holes, so that the truth can be guessed and PSNR says something
-        judged = all_of(Composites(args.validation, resolution, 32, 1, "d1", recipe))
+        judged = all_of(as_shown(lambda size: Composites(args.validation, size, 32, 1, "d1", recipe), config))
 
     # optimisation
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)

@@ -24,6 +24,7 @@ from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.shown import as_shown
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -100,17 +101,17 @@ def main(args: argparse.Namespace) -> None:
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"])
+            return encoder(batch["image"], batch["mask"], batch.get("shown"))
 
     # data
     recipe = recipe_of(args)
 
     def make(count: int, block: int, seed: int) -> Composites:
-        return Composites(args.images, config.resolution, count, seed, "d1", recipe, block)
+        return as_shown(lambda size: Composites(args.images, size, count, seed, "d1", recipe, block), config)
 
     samples = samples_of(make, encode, encoder, args, accelerator)
     if args.validation:
-        held_out = all_of(Composites(args.validation, config.resolution, 32, 1, "d1", recipe))
+        held_out = all_of(as_shown(lambda size: Composites(args.validation, size, 32, 1, "d1", recipe), config))
 
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]

@@ -26,6 +26,7 @@ from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.shown import as_shown
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
@@ -128,14 +129,14 @@ def main(args: argparse.Namespace) -> None:
 
     def encode(batch: dict[str, torch.Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"]) | {"hole": batch["mask"].to(device)}
+            return encoder(batch["image"], batch["mask"], batch.get("shown")) | {"hole": batch["mask"].to(device)}
 
     # data: the optimizer's whole batch is of one kind
     recipe = recipe_of(args)
 
     def set_of(holes: str) -> torch.utils.data.Dataset:
         def make(count: int, block: int, seed: int) -> Composites:
-            return Composites(args.images, config.resolution, count, seed, holes, recipe, block)
+            return as_shown(lambda size: Composites(args.images, size, count, seed, holes, recipe, block), config)
 
         return samples_of(make, encode, encoder, args, accelerator, holes)
 
@@ -144,8 +145,8 @@ def main(args: argparse.Namespace) -> None:
     samples = HalfUnpaired(set_of("d1"), set_of("d2"), whole, args.seed, share)
     if args.validation:
         paired, unpaired = (
-            all_of(Composites(args.validation, config.resolution, count, 1, holes, recipe))
-            for count, holes in ((32, "d1"), (64, "d2"))
+            all_of(as_shown(partial(Composites, args.validation, recipe=recipe, seed=1, **kind), config))
+            for kind in ({"length": 32, "holes": "d1"}, {"length": 64, "holes": "d2"})
         )
 
     # optimisation

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from inpainting_core.choosing import Choice, Fill, Judge, draw_noise, mean_of_draws
+from inpainting_core.choosing import Choice, Fill, Judge, draw_noise, for_each_draw, mean_of_draws
 from inpainting_core.copying import FINER, copying
 from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
@@ -41,8 +41,8 @@ def erase(
     sigmas = path(steps)
     choice = Choice(candidates, judge, tries, seed)
 
-    def fill(view: Tensor, hole: Tensor) -> Tensor:
-        return fill_hole(engine, view, hole, sigmas, choice.generators)
+    def fill(view: Tensor, hole: Tensor, copies: Tensor | None = None) -> Tensor:
+        return fill_hole(engine, view, hole, sigmas, choice.generators, copies)
 
     resolution = resolution or engine.resolution
     if engine.texture == "copied":
@@ -97,9 +97,10 @@ def fill_hole(
     hole: Float[Tensor, "1 1 h w"],
     sigmas: Float[Tensor, "n"],
     generators: list[torch.Generator],
+    copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "m 3 h w"]:
     """A crop with its hole filled, once for each generator, with the grain or the texture around it."""
-    filled = draw_fill(engine, view, hole, sigmas, generators)
+    filled = draw_fill(engine, view, hole, sigmas, generators, copies=copies)
     return match_texture(filled, view, hole, draw_noise(filled.shape, generators), engine.texture)
 
 
@@ -110,9 +111,10 @@ def draw_fill(
     sigmas: Float[Tensor, "n"],
     generators: list[torch.Generator],
     reduce: Reduce = to_grid,
+    copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "m 3 h w"]:
-    """What the network makes of a view and its hole, once for each generator."""
-    masked = engine.encode(masked_picture(view, hole, engine.under_hole))
+    """What the network makes of a view and its hole, once for each generator, shown ``copies`` if it corrects them."""
+    masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, copies)), engine.draws)
     each = [generator for generator in generators for _ in range(engine.draws)]
     latents = from_noise(engine, masked, reduce(hole, *masked.shape[-2:]), sigmas, each)
     return engine.decode(mean_of_draws(latents, engine.draws))

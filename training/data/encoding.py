@@ -52,9 +52,16 @@ class Encoder:
         return decoded.float().clamp(-1, 1) / 2 + 0.5
 
     @torch.no_grad()
-    def __call__(self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]) -> Encoded:
+    def __call__(
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        mask: Float[Tensor, "b 1 h w"],
+        shown: Float[Tensor, "b 3 h w"] | None = None,
+    ) -> Encoded:
+        """Pictures and their holes, which hold a copy where a network is ``shown`` one."""
         image, mask = image.to(self.device), mask.to(self.device)
-        both = self.encode(torch.cat([image, masked_picture(image, mask, self.under_hole)]))
+        shown = None if shown is None else shown.to(self.device)
+        both = self.encode(torch.cat([image, masked_picture(image, mask, self.under_hole, shown)]))
         latent, masked = both.chunk(2)
         return {"latent": latent, "masked": masked, "mask": max_pool2d(mask, image.shape[-1] // latent.shape[-1])}
 
@@ -64,12 +71,13 @@ class Encoder:
         original: Float[Tensor, "b 3 h w"],
         with_object: Float[Tensor, "b 3 h w"],
         mask: Float[Tensor, "b 1 h w"],
+        shown: Float[Tensor, "b 3 h w"] | None = None,
     ) -> Encoded:
         """A picture with and without an object.
 
         Outside the hole the object's latent is the original's: an autoencoder's norms and attention reach everywhere.
         """
-        encoded = self(original, mask)
+        encoded = self(original, mask, shown)
         latent = self.encode(with_object)
         return encoded | {"object": torch.where(encoded["mask"] > 0, latent, encoded["latent"])}
 
