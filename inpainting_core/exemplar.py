@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from inpainting_core.choosing import Copies
 from inpainting_core.membrane import spread
-from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, improved, nearest
+from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, distances, improved, nearest, price_of
 from inpainting_core.shapes import Float, Int
 from inpainting_core.texture import mean_around
 
 COARSEST_PX = 80  # the side of a square as large, at least: in less, too little is left of a structure to copy it
-ROUNDS = (6, 6, 5)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
+ROUNDS = (6, 6, 3)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
 PEELED_FROM = 3000  # sources that the first fill is taken from
 AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
 VOTERS = 5  # whose median it is, so that a speck beside one of them is not sown
@@ -119,16 +119,20 @@ def agree_on_places(sizes: list[Size], generator: torch.Generator) -> Places:
     """Where the hole of the first of these pictures, the largest, is copied from; searched from the last on."""
     *larger, coarsest = sizes
     picture, grid = peeled(coarsest, generator), coarsest.grid
+    price = torch.zeros_like(grid.known, dtype=picture.dtype)
     for left in reversed(range(ROUNDS[0])):
-        field, distance = nearest(codes_wanted(picture, coarsest.basis, grid), coarsest.codes, grid)
+        field, distance = nearest(codes_wanted(picture, coarsest.basis, grid), coarsest.codes, grid, price)
+        price = price_of(field, distance, grid)
         if left or larger:
             picture = agreed(coarsest, field, distance, AGREEMENT)
     for number, size in enumerate(reversed(larger), start=1):
         field, grid = finer(field, grid, size.grid), size.grid
         picture = agreed(size, field, torch.ones_like(field, dtype=picture.dtype), 0)
+        price = price_of(field, distances(codes_wanted(picture, size.basis, grid), size.codes, field), grid)
         for left in reversed(range(ROUNDS[min(number, len(ROUNDS) - 1)])):
             wanted = codes_wanted(picture, size.basis, grid)
-            field, distance = improved(field, wanted, size.codes, grid, generator)
+            field, distance = improved(field, wanted, size.codes, grid, price, generator)
+            price = price_of(field, distance, grid)
             if left or size is not sizes[0]:
                 picture = agreed(size, field, distance, AGREEMENT)
     return Places(field, distance)

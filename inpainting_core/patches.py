@@ -17,6 +17,7 @@ CODE = 24  # numbers
 LEARNED_FROM = 2000  # patches
 STEPS = (1, 2, 4)  # patches between a target and the neighbours that it asks
 TRIES = 4  # random places a target looks at, each three times as near as the one before
+PRICE = 0.1  # of a use beyond the first, in units of the mean distance
 AT_ONCE = 1024  # targets that are compared with everything at once, for the memory's sake
 
 
@@ -76,11 +77,11 @@ def codes_wanted(
 
 
 def nearest(
-    wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], grid: Grid
+    wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], grid: Grid, price: Float[Tensor, "n"]
 ) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:
-    """For each target's code the source of the nearest of all, and its squared distance."""
+    """For each target's code the best source of all, the nearest for its ``price``, and its squared distance."""
     known = codes[grid.sources]
-    lengths = known.square().sum(1)
+    lengths = known.square().sum(1) + price[grid.sources]
     found = [torch.addmm(lengths, part, known.T, alpha=-2).min(1) for part in wanted.split(AT_ONCE)]
     field = grid.sources[torch.cat([part.indices for part in found])]
     return field, distances(wanted, codes, field)
@@ -91,32 +92,46 @@ def improved(
     wanted: Float[Tensor, "t d"],
     codes: Float[Tensor, "n d"],
     grid: Grid,
+    price: Float[Tensor, "n"],
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:
     """The field after each target has looked at what lies beside its neighbours' finds, and around its own."""
-    found = field, distances(wanted, codes, field)
+    found = field, distances(wanted, codes, field) + price[field]
     for step in STEPS:
         for y, x in ((0, step), (step, 0), (0, -step), (-step, 0)):
             beside = grid.moved(grid.targets, y, x)
             place = torch.where(beside < 0, -1, grid.place[beside])
             proposed = torch.where(place < 0, -1, grid.moved(found[0][place], -y, -x))
-            found = _better(*found, proposed, wanted, codes, grid)
+            found = _better(*found, proposed, wanted, codes, grid, price)
     reach = max(grid.rows, grid.columns) // 2
     for _ in range(TRIES):
         y, x = torch.randint(-reach, reach + 1, (2, len(field)), generator=generator).to(field.device)
-        found = _better(*found, grid.moved(found[0], y, x), wanted, codes, grid)
+        found = _better(*found, grid.moved(found[0], y, x), wanted, codes, grid, price)
         reach = max(1, reach // 3)
-    return found
+    field = found[0]
+    return field, distances(wanted, codes, field)
 
 
 def _better(
-    field: Tensor, distance: Tensor, proposed: Tensor, wanted: Tensor, codes: Tensor, grid: Grid
+    field: Tensor, cost: Tensor, proposed: Tensor, wanted: Tensor, codes: Tensor, grid: Grid, price: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """For each target the nearer of two sources; what is proposed may be -1 or a patch with some hole in it."""
+    """For each target the better of two sources; what is proposed may be -1 or a patch with some hole in it."""
     proposed = torch.where((proposed >= 0) & grid.known[proposed], proposed, field)
-    there = distances(wanted, codes, proposed)
-    nearer = there < distance
-    return torch.where(nearer, proposed, field), torch.where(nearer, there, distance)
+    there = distances(wanted, codes, proposed) + price[proposed]
+    better = there < cost
+    return torch.where(better, proposed, field), torch.where(better, there, cost)
+
+
+def price_of(field: Int[Tensor, "t"], distance: Float[Tensor, "t"], grid: Grid) -> Float[Tensor, "n"]:
+    """What each patch costs beside its distance, the more the oftener those around it are copied already.
+
+    Without it a dark hole in a rock face fills with one speck over and over, woven like a cloth (Kaspar et al. 2015,
+    Self Tuning Texture Optimization, weigh occurrences likewise).  A region copied once as a whole costs nothing.
+    """
+    uses = torch.bincount(field, minlength=len(grid.known)).to(distance).view(1, 1, grid.rows, grid.columns)
+    uses = F.avg_pool2d(uses, SIDE, stride=1, padding=SIDE // 2, count_include_pad=False).flatten()
+    free = max(1.0, len(grid.targets) / len(grid.sources))
+    return PRICE * distance.mean() * (uses / free - 1).clamp_min(0)
 
 
 def distances(wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], field: Int[Tensor, "t"]) -> Float[Tensor, "t"]:

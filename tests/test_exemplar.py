@@ -1,13 +1,31 @@
 """A hole completed by copying: exact where the picture repeats, smooth where it is, and never from under the hole."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from references_exemplar import agreed_by_looping, peeled_by_looping
 
-from inpainting_core.exemplar import COARSEST_PX, VOTERS, Size, agreed, complete, finer, peeled, pyramid, with_texture
+from inpainting_core import patches
+from inpainting_core.exemplar import (
+    COARSEST_PX,
+    VOTERS,
+    Size,
+    agreed,
+    complete,
+    copied_from,
+    find_places,
+    finer,
+    peeled,
+    pyramid,
+    with_texture,
+)
 from inpainting_core.membrane import spread
 from inpainting_core.patches import SIDE, Grid
 
+PICTURES = Path(__file__).parent.parent / "assets" / "pictures"
 SHAPES = {"square": (96, 96), "odd": (91, 117), "two sizes": (176, 192)}
 
 
@@ -118,6 +136,23 @@ def test_texture_keeps_its_strength_and_where_nothing_fits_the_fill_is_soft():
         for name, view in {"blotches": blotches, "white": white}.items()
     }
     assert 0.6 < left["blotches"] < 1.2 and left["white"] < 0.6
+
+
+def test_a_hole_in_foliage_is_not_woven_of_one_patch(monkeypatch):
+    """How much of it is copied from where most patches are used more than four times."""
+    picture = Image.open(PICTURES / "wren.jpg").convert("RGB").resize((192, 192))
+    view, hole = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255, torch.zeros(1, 1, 192, 192)
+    hole[..., 50:140, 50:140] = 1
+
+    def worn() -> float:
+        y, x = copied_from(find_places(view, hole, seeded(1)), view, hole).sources[:, :, hole[0, 0] > 0][0]
+        uses = torch.zeros(1, 1, 192, 192).index_put((*torch.zeros(2, len(y)).long(), y, x), torch.ones(len(y)), True)
+        around = torch.nn.functional.avg_pool2d(uses, SIDE, 1)
+        return float(around[around > 4].sum() / around.sum())
+
+    now = worn()
+    monkeypatch.setattr(patches, "PRICE", 0.0)
+    assert now < 0.5 * worn()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (40, 3), (24, 24)])

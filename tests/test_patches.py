@@ -4,9 +4,22 @@ import pytest
 import torch
 from references_exemplar import distance, nearest_by_looking, places
 
-from inpainting_core.patches import CODE, SIDE, Grid, basis_of, codes_of, codes_wanted, distances, improved, nearest
+from inpainting_core.patches import (
+    CODE,
+    PRICE,
+    SIDE,
+    Grid,
+    basis_of,
+    codes_of,
+    codes_wanted,
+    distances,
+    improved,
+    nearest,
+    price_of,
+)
 
 HEIGHT, WIDTH = 34, 30
+FREE = torch.zeros((HEIGHT - SIDE + 1) * (WIDTH - SIDE + 1))
 
 
 def scene(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +70,7 @@ def test_the_nearest_by_codes_is_nearly_as_near_as_the_nearest_of_all():
     picture, hole = scene()
     grid = Grid(hole)
     codes = codes_of(picture, basis_of(picture, grid))
-    field, distance_found = nearest(codes[grid.targets], codes, grid)
+    field, distance_found = nearest(codes[grid.targets], codes, grid, FREE)
     slow = nearest_by_looking(picture[0], hole[0, 0], SIDE)
     best = sum(distance(picture[0], target, source, SIDE) for target, source in slow.items())
     assert best <= energy(picture, grid, field) < 1.03 * best
@@ -74,10 +87,10 @@ def test_passes_from_anywhere_lead_most_of_the_way_and_never_back(seed):
     field = grid.sources[torch.randint(len(grid.sources), grid.targets.shape, generator=generator)]
     before = start = distances(wanted, codes, field)
     for _ in range(6):
-        field, after = improved(field, wanted, codes, grid, generator)
+        field, after = improved(field, wanted, codes, grid, FREE, generator)
         assert (after <= before).all() and grid.known[field].all()
         before = after
-    best = nearest(wanted, codes, grid)[1].sum()
+    best = nearest(wanted, codes, grid, FREE)[1].sum()
     assert after.sum() - best < 0.05 * (start.sum() - best)
 
 
@@ -93,5 +106,29 @@ def test_what_a_neighbour_found_is_passed_on():
     field = grid.sources[:1].repeat(len(grid.targets))
     field[40:41] = grid.moved(grid.targets[40:41], 0, -15)
     for _ in range(3):
-        field, left = improved(field, codes[grid.targets], codes, grid, generator)
+        field, left = improved(field, codes[grid.targets], codes, grid, FREE, generator)
     assert torch.equal(field, grid.moved(grid.targets, 0, -15)) and not left.any()
+
+
+def test_a_patch_that_is_dear_is_left_for_the_next_best():
+    picture, hole = scene()
+    grid = Grid(hole)
+    codes = codes_of(picture, basis_of(picture, grid))
+    wanted = codes[grid.targets]
+    field, _ = nearest(wanted, codes, grid, FREE)
+    price = FREE.clone()
+    price[field] = 1e3
+    others, far = nearest(wanted, codes, grid, price)
+    assert not torch.isin(others, field).any() and torch.equal(far, distances(wanted, codes, others))
+    moved, _ = improved(field, wanted, codes, grid, price, torch.Generator().manual_seed(0))
+    assert (price[moved] == 0).float().mean() > 0.5
+
+
+def test_a_region_copied_once_is_free_and_each_further_use_of_a_patch_costs_the_same():
+    grid = Grid(scene()[1])
+    once, far = grid.moved(grid.targets, 0, -14), torch.full(grid.targets.shape, 0.5)
+    assert grid.known[once].all() and not price_of(once, far, grid).any()
+    middle = grid.number(torch.tensor(4), torch.tensor(6))
+    price = price_of(torch.where(torch.arange(len(once)) < 75, middle, once), far, grid)
+    assert price[middle] == pytest.approx(PRICE * 0.5 * (75 / SIDE**2 - 1), rel=1e-5)
+    assert price[grid.number(torch.tensor(4 + SIDE), torch.tensor(6))] == 0
