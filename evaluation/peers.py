@@ -5,8 +5,9 @@
         yoeo=erased/yoeo eradiff=erased/eradiff
 
 ``erased/telea/a/dog.png`` and so on, a table with seconds beside them, and ``erased/sheet.jpg`` with all side by side.
-``stock`` is ordinary inpainting with EraDiff's checkpoint: the same steps without its attention.  A run that was
-stopped goes on where it stopped; what a method cannot erase is named, and the rest goes on.
+``stock`` is ordinary inpainting, EraDiff's steps without its attention; ``attentive-eraser`` is that method's published
+procedure restated (evaluation/attentive_eraser.py); both take ``--stock``, or without it EraDiff's checkpoint.
+A run that was stopped goes on where it stopped; what a method cannot erase is named, and the rest goes on.
 """
 
 import argparse
@@ -23,13 +24,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eradiff_core import pipeline as eradiff
+from evaluation.attentive_eraser import STEPS, STRENGTH, AttentiveEraser
 from evaluation.contact_sheet import write_sheet
 from evaluation.flags import add_set, settle_set
 from evaluation.folders import TIMES, Case, find_cases, seconds_in
 from evaluation.saying import say
 from evaluation.scene import Given
 from inpainting_core.built_in import BUILT_IN, NANO_OF
-from inpainting_core.engine import load_engine
+from inpainting_core.checkpoint import read_checkpoint
+from inpainting_core.engine import Engine, load_engine
 from inpainting_core.masks import grow
 from inpainting_core.picture_files import read_picture, write_picture
 from yoeo_core import pipeline as yoeo
@@ -69,10 +72,26 @@ def patchmatch() -> Method:
     return classic(lambda pixels, mask: patch_match.inpaint(pixels, mask[..., None], patch_size=PATCH_PX))
 
 
-def ours(erase: Callable, checkpoint: Path, device: str, **settings) -> Method:
+def object_remove() -> Method:
+    """The package of that name, which picks one of its own engines by the hole."""
+    from object_remove import RemoveObjectJob
+
+    def inpaint(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        filled = RemoveObjectJob(pixels, device=None).run(mask, refine_mask=False).image
+        return np.where(mask[..., None] > 0, (filled * 255).round().astype(np.uint8), pixels)
+
+    return classic(inpaint)
+
+
+def ours(erase: Callable, engine: Engine, **settings) -> Method:
     """One of our pipelines; the mask comes grown already."""
-    made = partial(erase, load_engine(checkpoint, device=device), grow_px=0, **settings)
+    made = partial(erase, engine, grow_px=0, **settings)
     return lambda image, mask: made(image, mask).image
+
+
+def attentive_eraser(checkpoint: Path, device: str) -> Method:
+    engine = AttentiveEraser.of(read_checkpoint(checkpoint), device)
+    return ours(eradiff.erase, engine, steps=STEPS, strength=STRENGTH, attention="off")
 
 
 METHODS: dict[str, Callable[[argparse.Namespace], Method]] = {
@@ -80,10 +99,13 @@ METHODS: dict[str, Callable[[argparse.Namespace], Method]] = {
     "telea": lambda args: telea(),
     "navier-stokes": lambda args: navier_stokes(),
     "patchmatch": lambda args: patchmatch(),
-    "yoeo": lambda args: ours(yoeo.erase, args.yoeo, args.device),
-    "eradiff": lambda args: ours(eradiff.erase, args.eradiff, args.device),
-    "stock": lambda args: ours(eradiff.erase, args.eradiff, args.device, attention="off"),
+    "object-remove": lambda args: object_remove(),
+    "yoeo": lambda args: ours(yoeo.erase, load_engine(args.yoeo, device=args.device)),
+    "eradiff": lambda args: ours(eradiff.erase, load_engine(args.eradiff, device=args.device)),
+    "stock": lambda args: ours(eradiff.erase, load_engine(args.stock, device=args.device), attention="off"),
+    "attentive-eraser": lambda args: attentive_eraser(args.stock, args.device),
 }
+GET = {"object_remove": "pip install object-remove"}  # a module that none of our extras brings -> the line that gets it
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -97,8 +119,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     for method, name in NANO_OF.items():
         parser.add_argument(f"--{method}", type=Path, default=BUILT_IN[name], help=f"its checkpoint ({name})")
+    parser.add_argument("--stock", type=Path, help="checkpoint of stock and attentive-eraser; left out: EraDiff's")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (%(default)s)")
-    return settle_set(parser, parser.parse_args(argv))
+    args = settle_set(parser, parser.parse_args(argv))
+    args.stock = args.stock or args.eradiff
+    return args
 
 
 def main(args: argparse.Namespace) -> int:
@@ -114,7 +139,8 @@ def main(args: argparse.Namespace) -> int:
             work = unfinished(cases, folder)
             problems += erase_all(METHODS[name](args), work, folder) if work else []
         except ModuleNotFoundError as err:
-            problems.append(f'{name} is left out: {err}. Get it: pip install ".[evaluate]"')
+            line = GET.get(err.name, 'pip install ".[evaluate]"')
+            problems.append(f"{name} is left out: {err}. Get it: {line}")
         except (ValueError, OSError) as err:
             problems.append(f"{name} is left out: {err}")
     for problem in problems:
