@@ -1,45 +1,25 @@
 """Published sets, read as their authors publish them: every item, or why it cannot serve.
 
-Read from the authors' pages and from loaders that others published for the same files.  Where no selection was
-published (COCO's 3,985, EntitySeg's 670, RORD's 343), the rule here is our own, and so is its count.
+Read from the authors' pages and from loaders that others published for the same files; the files of RemovalBench and
+of SmartEraser's sets are known from such loaders alone.  Where no selection was published (COCO's 3,985, EntitySeg's
+670, RORD's 343), the rule here is our own, and so is its count.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from evaluation.folders import names_below
+from evaluation.items import Item, Items, Refusal
+from evaluation.ober import ober
 from inpainting_core.folders import files_below
 from inpainting_core.pictures.endings import FORMATS
 
 LEAST, MOST = 0.01, 0.5  # of the picture, of a thing that is to be erased
 OPEN_IMAGES_COUNT, SEED = 10_000, 0
-
-
-@dataclass(frozen=True)
-class Item:
-    """One case of a set.  A mask is a file, or a function that gives it as bool ``[h, w]``; ``box`` is left, top,
-    right, bottom as shares of the picture, where the set has an annotated one."""
-
-    name: str
-    picture: Path
-    mask: Path | Callable[[], np.ndarray]
-    truth: Path | None = None
-    effect: Path | None = None
-    box: tuple[float, float, float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Refusal:
-    name: str
-    reason: str
-
-
-Items = Iterator[Item | Refusal]
 
 
 def coco(folder: Path, seed: int) -> Items:
@@ -111,6 +91,16 @@ def corne_val(folder: Path, seed: int) -> Items:
     return side_by_side(*(root / name for name in ("shot", "mask_sam", "bg", "mask_eff")))
 
 
+def removal_bench(folder: Path, seed: int) -> Items:
+    """``images``, ``masks`` (of the object alone) and ``gt``, the same names in each, 70 pairs of photographs."""
+    return side_by_side(folder / "images", folder / "masks", folder / "gt")
+
+
+def smart_eraser(name: str, folder: Path, seed: int) -> Items:
+    """A set of SmartEraser's, one archive each: ``paste``, ``mask`` and ``gt`` in ``val_defacto`` and so on."""
+    return side_by_side(*(folder / name / kind for kind in ("paste", "mask", "gt")))
+
+
 def side_by_side(
     pictures: Path, masks: Path, truths: Path, effects: Path | None = None, mask_ending: str = ""
 ) -> Items:
@@ -126,5 +116,27 @@ def side_by_side(
             yield Item(name, named[0][name][0], mask[0], truth[0], effect and effect[0])
 
 
-SETS = {"coco": coco, "entityseg": entityseg, "open-images": open_images, "rord": rord, "corne-val": corne_val}
-PAPERS = {"coco": 3985, "entityseg": 670, "open-images": OPEN_IMAGES_COUNT, "corne-val": 219}  # pictures they report
+SETS = {
+    "coco": coco,
+    "entityseg": entityseg,
+    "open-images": open_images,
+    "rord": rord,
+    "corne-val": corne_val,
+    "removal-bench": removal_bench,
+    "ober-test": partial(ober, "OBER-Test"),
+    "ober-wild": partial(ober, "OBER-Wild"),
+    "ober-rord": partial(ober, "RORD-Val-343"),
+    "defacto-val": partial(smart_eraser, "val_defacto"),
+    "rord-val": partial(smart_eraser, "val_rord"),
+    "syn4removal-val": partial(smart_eraser, "val_paste"),
+}
+PAPERS = {  # pictures that the papers report
+    "coco": 3985,
+    "entityseg": 670,
+    "open-images": OPEN_IMAGES_COUNT,
+    "corne-val": 219,
+    "removal-bench": 70,
+    "ober-test": 163,
+    "ober-wild": 302,
+    "ober-rord": 343,
+}

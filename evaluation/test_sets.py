@@ -7,8 +7,7 @@
 annotated boxes; ``list.csv`` with the SHA-256 of every picture and mask, to publish; ``set.json`` with the counts, what
 was refused and why.  Downloading is yours: every set has terms of its own.
 
-RemovalBench, OBER-Test and DEFACTO-Val are not here, for their files could not be seen, and a layout that is guessed
-reads the wrong picture for a truth.  Lay them out by hand: input, mask, truth, effect, the same names in each.
+What a set is made of and which of its files are known at second hand only: docs/evaluate.md.
 """
 
 import argparse
@@ -24,7 +23,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.published_sets import PAPERS, SEED, SETS, Item, Refusal
+from evaluation.items import Item, Refusal
+from evaluation.published_sets import PAPERS, SEED, SETS
 from inpainting_core.masks import as_mask
 from inpainting_core.picture_files import read_mask, read_picture
 
@@ -47,11 +47,13 @@ def main(args: argparse.Namespace) -> int:
             raise ValueError(f"--out must be new or empty, got {args.out}.")
         report = build(SETS[args.name](args.source, args.seed), args.out)
     except (ValueError, KeyError, OSError) as err:
-        print(f"evaluation.test_sets: {args.name} cannot be read from {args.source}: {err!r}", file=sys.stderr)
+        why = f"it has no {err}" if isinstance(err, KeyError) else err
+        print(f"evaluation.test_sets: {args.name} cannot be read from {args.source}: {why}", file=sys.stderr)
         return 2
     report = {"set": args.name, "seed": args.seed, "reported_by_the_papers": PAPERS.get(args.name)} | report
     (args.out / "set.json").write_text(json.dumps(report, indent=1))
-    print(f"{report['pictures']:,} pictures, {report['refused']:,} refused; the papers report {PAPERS.get(args.name)}.")
+    papers = f"; the papers report {PAPERS[args.name]:,}" if args.name in PAPERS else ""
+    print(f"{report['pictures']:,} pictures, {report['refused']:,} refused{papers}.")
     return int(report["pictures"] == 0)
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import sys
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,83 @@ def test_corne_val_has_masks_of_the_object_and_of_its_effects(tmp_path: Path, in
     code, said = build("corne-val", tmp_path)
     assert code == 0 and said["pictures"] == 1 and list(said["refusals"]) == ["000001"]
     assert np.asarray(Image.open(tmp_path / "set/effect/000000.png")).sum() == 255 * 15 * 25
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "kinds"),
+    [
+        ("removal-bench", "", ("images", "masks", "gt")),
+        ("defacto-val", "val_defacto", ("paste", "mask", "gt")),
+        ("rord-val", "val_rord", ("paste", "mask", "gt")),
+        ("syn4removal-val", "val_paste", ("paste", "mask", "gt")),
+    ],
+)
+def test_sets_of_three_folders_keep_what_is_in_all_of_them(tmp_path: Path, name: str, where: str, kinds: tuple):
+    root = tmp_path / "published" / where
+    for i in range(3):
+        picture(root / kinds[0] / f"{i:05d}.png", 10 + i)
+        picture(root / kinds[2] / f"{i:05d}.png", 50 + i)
+        save(root / kinds[1] / f"{i:05d}.png", hole())
+    (root / kinds[1] / "00001.png").unlink()
+    save(root / kinds[2] / "00002.png", np.zeros((9, 9, 3), np.uint8))
+    code, said = build(name, tmp_path)
+    assert code == 0 and said["pictures"] == 1 and said["reported_by_the_papers"] == {"removal-bench": 70}.get(name)
+    assert said["refusals"] == {"00001": "it has no mask", "00002": "00002.png is not of its picture's size"}
+    assert np.asarray(Image.open(tmp_path / "set/input/00000.png")).mean() == 10
+    assert np.asarray(Image.open(tmp_path / "set/truth/00000.png")).mean() == 50
+    assert (np.asarray(Image.open(tmp_path / "set/mask/00000.png")) == hole()).all()
+
+
+def as_row(subset: str, name: str, **pixels: np.ndarray | None) -> dict:
+    """A row as the ``datasets`` library writes pictures: the bytes of a file and its path."""
+    row = {"subset": subset, "split": "test"}
+    for column in ("input", "gt", "object_mask", "object_effect_mask"):
+        found, encoded = pixels.get(column), BytesIO()
+        if found is not None:
+            Image.fromarray(found).save(encoded, "PNG")
+        row[column] = None if found is None else {"bytes": encoded.getvalue(), "path": f"{name}.png"}
+    return row
+
+
+def ober(root: Path) -> None:
+    """Two whole rows of OBER-Test, one without truth, a name that is there twice, and a row of each other subset."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    shot, clean = np.full((*SIZE, 3), 90, np.uint8), np.full((*SIZE, 3), 20, np.uint8)
+    whole = {"input": shot, "gt": clean, "object_mask": hole(), "object_effect_mask": hole((10, 25, 15, 40))}
+    rows = [as_row("OBER-Test", "0427", **whole), as_row("OBER-Test", "0428", **whole)]
+    rows += [as_row("OBER-Test", "0429", **whole | {"gt": None}), as_row("OBER-Test", "0427", **whole)]
+    rows += [as_row("OBER-Test", "0430", **whole | {"input": None})]
+    rows += [as_row("OBER-Wild", "0001", **whole | {"gt": None}), as_row("RORD-Val-343", "7/0002", **whole)]
+    path = root / "published/data/test-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "refused", "truths"),
+    [("ober-test", {"0427", "0428"}, 3, 2), ("ober-wild", {"0001"}, 0, 0), ("ober-rord", {"0002"}, 0, 1)],
+)
+def test_ober_is_read_from_its_parquet_by_subset(tmp_path: Path, name: str, pictures: set, refused: int, truths: int):
+    ober(tmp_path)
+    code, said = build(name, tmp_path)
+    assert code == 0 and said["pictures"] == len(pictures) and said["refused"] == refused
+    assert said["reported_by_the_papers"] == {"ober-test": 163, "ober-wild": 302, "ober-rord": 343}[name]
+    assert {path.stem for path in (tmp_path / "set/input").iterdir()} == pictures
+    assert len(list((tmp_path / "set").glob("truth/*"))) == truths
+    assert np.asarray(Image.open(tmp_path / f"set/effect/{min(pictures)}.png")).sum() == 255 * 15 * 25
+    if name == "ober-test":
+        assert said["refusals"] == {
+            "0429": "it has no truth",
+            "0427": "its name is there more than once",
+            "row 4 of OBER-Test": "it has no picture",
+        }
+
+
+def test_ober_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "published/data").mkdir(parents=True)
+    (tmp_path / "published/data/test-00000-of-00001.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert build("ober-test", tmp_path)[0] == 2 and "pip install pyarrow" in capsys.readouterr().err
 
 
 def test_files_that_are_not_as_published_and_a_folder_in_use_are_refused(tmp_path: Path, capsys):
