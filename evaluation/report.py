@@ -12,6 +12,7 @@ from evaluation.scorer import HIGHER
 from evaluation.table import column
 
 PAGE = Path(__file__).parent / "page"
+UNFOLDED = 10  # sentences about what went wrong that stand open
 SEED = 0  # of the pictures that are shown where there are more than asked for
 WORDS = {HIGHER: "higher is better", "lower": "lower is better"}
 
@@ -162,7 +163,13 @@ def what_is_missing(scores: dict) -> str:
         for method, count in scores["stretched"].items()
     )
     text = f"<h2>Not there</h2><ul>{absent}</ul>" if absent else ""
-    return text + (f"<h2>What went wrong</h2><ul>{told}{sizes}</ul>" if told or sizes else "")
+    if not (told or sizes):
+        return text
+    count = len(scores["problems"]) + len(scores["stretched"])
+    listed = f"<ul>{sizes}{told}</ul>"
+    if count > UNFOLDED:
+        listed = f"<details><summary>{count:,} sentences</summary>{listed}</details>"
+    return f"{text}<h2>What went wrong</h2>{listed}"
 
 
 def controls(run: Run) -> str:

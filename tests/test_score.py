@@ -6,6 +6,8 @@ import random
 import re
 import resource
 import weakref
+from base64 import b64decode
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +87,30 @@ def test_the_report_says_the_numbers_of_the_json(scored: Path):
         line = re.search(rf"<tr><th>{method}</th>(.*?)</tr>", page)[1]
         shown = [float(value) for value in re.findall(r'<td data-value="([^"]+)"', line)]
         assert shown[:6] == [scores(scored)["table"][method][column]["mean"] for column in COLUMNS]
-    assert page.count("<article") == 4 and page.count("data:image/jpeg;base64,") == 4 * 5
+    assert page.count("<article") == 4 and page.count("data:image/jpeg;base64,") == 4 * (5 + 4)  # layers, holes
     assert not re.search(r'(src|href)="(?!data:)', page), "a report needs nothing beside it"
+
+
+def test_the_report_shows_the_hole_of_every_picture_beside_one_another(scored: Path):
+    page = (scored / "out/report.html").read_text()
+    card = re.search(r'<article data-name="a/p1">(.*?)</article>', page, re.DOTALL)[1]
+    shown = dict(re.findall(r'alt="a/p1, the hole in (\w+)" src="data:image/jpeg;base64,([^"]+)"', card))
+    assert list(shown) == ["before", "truth", "near", "grey"]
+    grey = np.asarray(Image.open(BytesIO(b64decode(shown["grey"]))).convert("RGB")).astype(int)
+    assert grey.shape == (30, 36, 3)  # the box, 12 x 18, and 9 px around it, less what lies beyond the picture
+    assert np.abs(grey[12:18, 12:24] - 128).mean() < 12 < 30 < np.abs(grey[:4] - 128).mean()
+
+
+def test_many_sentences_are_folded_and_few_stand_open(tmp_path: Path):
+    root, pages = make_set(tmp_path, 12), []
+    for first, last in ((0, 0), (0, 1), (1, 12)):
+        for i in range(first, last):
+            (root / f"set/truth/a/p{i}.png").unlink()
+        run(root)
+        pages.append((root / "out/report.html").read_text())
+    assert "What went wrong" not in pages[0]
+    assert "<h2>What went wrong</h2><ul><li>a/p0: it has no truth" in pages[1]
+    assert "<details><summary>12 sentences</summary><ul><li>a/p0: it has no truth" in pages[2]
 
 
 def test_a_run_that_was_stopped_anywhere_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -75,3 +75,16 @@ def test_the_table_is_sorted_by_a_heading_and_says_the_means(page: Page, scored:
 def test_every_metric_has_a_plot_with_a_dot_a_picture(page: Page):
     assert page.locator("svg").count() == 6
     assert page.locator("svg").first.locator("circle:not(.mean)").count() == 10
+
+
+def test_a_narrow_page_needs_no_scrolling_sideways_and_its_controls_stay_on_top(page: Page):
+    page.set_viewport_size({"width": 400, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.locator("article").nth(1).evaluate("one => one.scrollIntoView()")
+    assert page.evaluate(
+        """() => {
+            const box = document.querySelector(".controls").getBoundingClientRect();
+            const hit = (x, y) => document.elementFromPoint(x, y).closest(".controls") !== null;
+            return [0.1, 0.5, 0.9].every((at) => hit(box.left + box.width * at, box.top + box.height / 2));
+        }"""
+    )
