@@ -21,7 +21,10 @@ def psnr(result: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"], regi
 
 
 def ssim_map(result: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> tuple[Tensor, Tensor]:
-    """SSIM (Wang et al. 2004; 11 x 11 Gaussian of sigma 1.5) of the whole picture, and at every pixel."""
+    """SSIM (Wang et al. 2004; 11 x 11 Gaussian of sigma 1.5) of the whole picture, and at every pixel.
+
+    The mean is over every pixel, edges mirrored; scikit-image's and others' leave out 5 px along the edge.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     return structural_similarity_index_measure(result, truth, data_range=1.0, return_full_image=True)
@@ -44,5 +47,5 @@ def fidelity() -> Scorer:
     """The scorer; its two metrics need no network."""
     columns = {f"psnr{where}": Column(HIGHER, f"dB in {says}; 100 is the same") for where, says in WHERE.items()}
     columns |= {f"ssim{where}": Column(HIGHER, f"structure in {says}; 1 is the same") for where, says in WHERE.items()}
-    made_by = {"network": "none", "ssim": "11 x 11 Gaussian of sigma 1.5, data range 1 (torchmetrics)"}
+    made_by = {"network": "none", "ssim": "11 x 11 Gaussian of sigma 1.5, edges mirrored, data range 1 (torchmetrics)"}
     return Scorer("fidelity", columns, measure, made_by, needs_truth=True)

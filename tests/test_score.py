@@ -114,7 +114,7 @@ def test_many_sentences_are_folded_and_few_stand_open(tmp_path: Path):
 
 
 def test_a_run_that_was_stopped_anywhere_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root = make_set(tmp_path, 6)
+    root = make_set(tmp_path, 12)
     assert run(root) == 0
     whole = (root / "out/scores.json").read_bytes(), (root / "out/pictures.csv").read_bytes()
     calm, rng, calls = LOADERS["fidelity"], random.Random(0), []
@@ -135,8 +135,8 @@ def test_a_run_that_was_stopped_anywhere_gives_the_same_table(tmp_path: Path, mo
     codes = []
     while not codes or codes[-1] == score.INTERRUPTED:
         codes.append(run(root, "--out", str(root / "stopped")))
-    assert len(codes) > 10 and codes[-1] == 0
-    assert len(calls) == 12 + len(codes) - 1, "nothing that was kept is found twice"
+    assert len(codes) > 20 and codes[-1] == 0
+    assert len(calls) == 24 + len(codes) - 1, "nothing that was kept is found twice"
     assert ((root / "stopped/scores.json").read_bytes(), (root / "stopped/pictures.csv").read_bytes()) == whole
 
 

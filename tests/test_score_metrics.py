@@ -87,10 +87,14 @@ def test_stlpips_is_its_packages_number_under_its_own_name(scene):
     crops = [x[..., 16:42, 25:57] for x in (scene.result, scene.truth)]
     sized = [torch.nn.functional.interpolate(x, (256, 256), mode="bilinear", antialias=True) for x in crops]
     network = LPIPS(net="alex", variant="shift_tolerant", verbose=False).eval()
+    whole = [
+        torch.nn.functional.interpolate(x, (512, 512), mode="bilinear", antialias=True)
+        for x in (scene.result, scene.truth)
+    ]
+    found = scorer.measure(scene)
     with torch.no_grad():
-        assert scorer.measure(scene)["stlpips_hole"] == pytest.approx(
-            float(network(*[2 * x - 1 for x in sized])), abs=1e-6
-        )
+        for column, pair in (("stlpips", whole), ("stlpips_hole", sized)):
+            assert found[column] == pytest.approx(float(network(*[2 * x - 1 for x in pair])), abs=1e-6)
 
 
 def test_lpips_without_its_trunk_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -103,6 +107,7 @@ def test_lpips_without_its_trunk_is_absent(tmp_path: Path, monkeypatch: pytest.M
 def test_the_published_networks_are_read_where_torch_keeps_them(scene, tmp_path, monkeypatch):
     """Full-size networks with random weights, in the files that their authors publish."""
     from pytorch_fid import inception as of_pytorch_fid
+    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity as by_torchmetrics
     from torchvision.models import Inception3, alexnet, inception_v3
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -114,7 +119,10 @@ def test_the_published_networks_are_read_where_torch_keeps_them(scene, tmp_path,
         patch.setattr(of_pytorch_fid, "load_state_dict_from_url", lambda url, progress: None)
         patch.setattr(Inception3, "load_state_dict", lambda self, state: None)
         torch.save(of_pytorch_fid.fid_inception_v3().state_dict(), folder / likeness.PYTORCH_FID)
-    assert all(value > 0 for value in perceptual.lpips("cpu").measure(scene).values())
+    found = perceptual.lpips("cpu").measure(scene)
+    whole = [perceptual.square(x, 512) for x in (scene.result, scene.truth)]
+    assert found["lpips"] == pytest.approx(float(by_torchmetrics(*whole, normalize=True)), rel=1e-4)
+    assert found["lpips_hole"] > 0
     for comparison in [*likeness.inception("cpu"), *likeness.inception_of_torchvision("cpu")]:
         assert comparison.features(scene).shape == (2048,)
 
