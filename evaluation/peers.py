@@ -105,7 +105,7 @@ METHODS: dict[str, Callable[[argparse.Namespace], Method]] = {
     "stock": lambda args: ours(eradiff.erase, load_engine(args.stock, device=args.device), attention="off"),
     "attentive-eraser": lambda args: attentive_eraser(args.stock, args.device),
 }
-GET = {"object_remove": "pip install object-remove"}  # a module that none of our extras brings -> the line that gets it
+GET = {"object_remove": "pip install object-remove"}  # a module that `evaluate` does not bring -> the line that gets it
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
