@@ -80,7 +80,7 @@ def test_every_metric_has_a_plot_with_a_dot_a_picture(page: Page):
 def test_a_narrow_page_needs_no_scrolling_sideways_and_its_controls_stay_on_top(page: Page):
     page.set_viewport_size({"width": 400, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") == 400
-    page.locator("article").nth(1).evaluate("one => one.scrollIntoView()")
+    page.locator(".stack").nth(1).evaluate("one => scrollBy(0, one.getBoundingClientRect().top)")
     assert page.evaluate(
         """() => {
             const box = document.querySelector(".controls").getBoundingClientRect();
