@@ -6,6 +6,7 @@
         --panoptic-masks panoptic_train2017
     python -m training.prepare_entities --images train --open-images train-annotations-object-segmentation.csv \\
         --open-images-masks train-masks
+    accelerate launch -m training.prepare_entities --images photos --detector ... --device cuda     # a card each
 
 Beside NAME.jpg come ``NAME_entities.png`` (one channel of ids, 0 = nothing) and ``NAME_entities.json`` (a list of
 {"id", "score", "thing"}).  --detector takes what Load Sundry Detector takes; its queries become entities by
@@ -13,13 +14,13 @@ Mask2Former's panoptic inference at 0.6 and 0.6.  "thing" is the mean over the e
 P(stuff)) by --semantic, any semantic or panoptic checkpoint of transformers, with the names of its things in a COCO
 panoptic json or a text file; without it every entity counts as a thing.  Annotations say themselves what is a thing.
 
-Maps that are there are kept, verified and listed.  A killed run continues when it is started again.  ``entities.csv``
-lists every picture with its status, and for one that could not be labelled the reason.
+Maps that are there are kept, verified and listed.  A killed run continues when it is started again, and whoever starts
+it a second time, here or on another machine that sees the folder, shares the work.  ``entities.csv`` lists every
+picture with its status, and for one that could not be labelled the reason.
 """
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,17 +29,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
-from tqdm import tqdm
 
 from inpainting_core.shapes import Int
 from training.data.annotated import instances_in
 from training.data.annotations import Annotations, add_arguments, annotations_of
 from training.data.labelled import read_labelled
-from training.data.ledger import Ledger
-from training.data.listing import MAP, list_pictures
+from training.data.listing import MAP, list_pictures, namesakes
 from training.data.pictures import to_tensor
 from training.data.reading import Unusable, Upright, as_stored, read_upright
 from training.data.refused import DONE, ENTITIES, REFUSED
+from training.data.sharing import is_first, own_device, share_out
 from training.data.sources import Files
 from training.data.thingness import Thingness, load_thingness, mean_over_entities, thing_names
 from yoeo_core.detector import Detections, SundryDetector, load_detector
@@ -72,8 +72,9 @@ def source_of(args: argparse.Namespace) -> Source:
         raise ValueError("--semantic and --things must come together and with --detector, got them otherwise.")
     if annotations is not None:
         return from_annotations(annotations)
-    thingness = load_thingness(args.semantic, thing_names(args.things), args.device) if args.semantic else None
-    return from_detector(load_detector(args.detector, args.device), thingness, args.device)
+    device = own_device(args.device)
+    thingness = load_thingness(args.semantic, thing_names(args.things), device) if args.semantic else None
+    return from_detector(load_detector(args.detector, device), thingness, device)
 
 
 def from_detector(detector: SundryDetector, thingness: Thingness | None, device: str) -> Source:
@@ -144,39 +145,23 @@ def save_entities(path: Path, ids: Image.Image, facts: list[dict]) -> None:
     scratch.replace(map_path)
 
 
-def open_work(images: Path, ledger: Ledger) -> list[tuple[str, Path]]:
-    """The pictures that the list does not name yet; the second of two with one name but for the ending is refused."""
-    first: dict[Path, Path] = {}
-    work = []
-    for path in list_pictures(images):
-        name, owner = path.relative_to(images).as_posix(), first.setdefault(path.with_suffix(""), path)
-        if name in ledger.rows:
-            continue
-        if owner != path:
-            ledger.add(name, REFUSED, f"its map would have the name of the one of {owner.name}")
-        else:
-            work.append((name, path))
-    return work
-
-
 def main(args: argparse.Namespace) -> None:
     images, source = Path(args.images), source_of(args)
-    ledger = Ledger(images / ENTITIES)
-    progress = tqdm(open_work(images, ledger))
-    for name, path in progress:
-        try:
-            if (beside := path.with_name(f"{path.stem}{MAP}.png")).exists():  # brought, or a killed run's
-                read_labelled(Files(name, path, beside, facts_of(path)))
-            else:
-                save_entities(path, *label(path, source))
-        except Unusable as error:
-            ledger.add(name, REFUSED, str(error))
-            progress.write(f"{name}: {error}")
-            continue
-        ledger.add(name, DONE)
+    pictures = list_pictures(images)
+    twins = namesakes(pictures, "map")
 
-    counts = Counter(status for status, _ in ledger.rows.values())
-    print(f"{counts[DONE]} pictures labelled, {counts[REFUSED]} refused: {ledger.path} names each")
+    def prepare(name: str) -> None:
+        path = images / name
+        if path in twins:
+            raise Unusable(twins[path])
+        if (beside := path.with_name(f"{path.stem}{MAP}.png")).exists():  # brought, or a killed run's
+            read_labelled(Files(name, path, beside, facts_of(path)))
+        else:
+            save_entities(path, *label(path, source))
+
+    counts = share_out([path.relative_to(images).as_posix() for path in pictures], images / ENTITIES, prepare)
+    if is_first():
+        print(f"{counts[DONE]} pictures labelled, {counts[REFUSED]} refused: {images / ENTITIES} names each")
 
 
 if __name__ == "__main__":

@@ -8,34 +8,35 @@
         --panoptic-masks panoptic_train2017
     python -m training.prepare_mattes --images train --open-images train-annotations-object-segmentation.csv \\
         --open-images-masks train-masks
+    accelerate launch -m training.prepare_mattes --images photos --model ... --device cuda          # a card each
 
 --model takes a local folder or hub name of any of transformers' own models for image segmentation (instance, panoptic,
 semantic) or mask generation.  BiRefNet, RMBG and the like bring code of their own and are not among them: run them by
 that code and store ``NAME_matte.png`` (8-bit grey, white = object) beside NAME.jpg; mattes that are there are
 kept, verified and listed.
 
-A killed run continues when it is started again.  ``mattes.csv`` lists every picture with its status, and where there is
+A killed run continues when it is started again, and whoever starts it a second time, here or on another machine that
+sees the folder, shares the work.  ``mattes.csv`` lists every picture with its status, and where there is
 no matte the reason: broken, too small, no usable object.  Delete it to have the refused ones tried again, for example
 with another model.  A picture of a longer side over 4096 px gets the matte of its reduced version.
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
-from tqdm import tqdm
 
 from training.data.annotated import instances_in
 from training.data.annotations import Instance, add_arguments, annotations_of
-from training.data.ledger import Ledger
-from training.data.mattes import Pair, namesakes, pairs_of, read_picture_and_matte
+from training.data.listing import namesakes
+from training.data.mattes import pairs_of, read_picture_and_matte
 from training.data.primary_object import Limits, primary_object
 from training.data.reading import Unusable, Upright, as_stored, bounded_size, read_upright
 from training.data.refused import DONE, MATTES, REFUSED
 from training.data.segmenters import Segmenter, load_segmenter
+from training.data.sharing import is_first, own_device, share_out
 
 MODEL_LONGEST = 1333  # px: what the segmenters were trained on at most; SAM's masks of a larger picture fill a memory
 
@@ -69,7 +70,7 @@ def source_of(args: argparse.Namespace) -> Source:
     if (annotations is None) == (args.model is None):
         raise ValueError(f"objects must come from --model or from annotations, got {'both' if args.model else 'none'}.")
     if annotations is None:
-        return from_model(load_segmenter(args.model, args.device, args.least_score))
+        return from_model(load_segmenter(args.model, own_device(args.device), args.least_score))
     return lambda path, read: instances_in(annotations, path, read)
 
 
@@ -104,36 +105,25 @@ def save_whole(matte: Image.Image, path: Path) -> None:
     scratch.replace(path)
 
 
-def open_work(args: argparse.Namespace, ledger: Ledger) -> list[tuple[str, Pair]]:
-    """The pictures without a row in the list yet, by their names in the list."""
-    images, pairs = Path(args.images), pairs_of(args.images, args.out)
-    named = [(picture.relative_to(images).as_posix(), (picture, matte)) for picture, matte in pairs]
-    twins = namesakes(pairs)
-    for name, (picture, _) in named:
-        if picture in twins and name not in ledger.rows:
-            ledger.add(name, REFUSED, twins[picture])
-    return [(name, pair) for name, pair in named if name not in ledger.rows]
-
-
 def main(args: argparse.Namespace) -> None:
-    source = source_of(args)
-    limits = Limits(args.least_score, args.least_area, args.most_area, args.most_border)
-    ledger = Ledger(Path(args.out or args.images) / MATTES)
-    progress = tqdm(open_work(args, ledger))
-    for name, (picture, path) in progress:
-        try:
-            if path.exists():  # of another tool, or of a run that was killed before it wrote the row
-                read_picture_and_matte(picture, path)
-            else:
-                save_whole(find_matte(picture, source, limits, set(args.ignore)), path)
-        except Unusable as error:
-            ledger.add(name, REFUSED, str(error))
-            progress.write(f"{name}: {error}")
-            continue
-        ledger.add(name, DONE)
+    images, source = Path(args.images), source_of(args)
+    limits, ignored = Limits(args.least_score, args.least_area, args.most_area, args.most_border), set(args.ignore)
+    mattes = {picture.relative_to(images).as_posix(): matte for picture, matte in pairs_of(images, args.out)}
+    twins = namesakes([images / name for name in mattes], "matte")
 
-    counts = Counter(status for status, _ in ledger.rows.values())
-    print(f"{counts[DONE]} mattes, {counts[REFUSED]} pictures refused: {ledger.path} names each")
+    def prepare(name: str) -> None:
+        picture, matte = images / name, mattes[name]
+        if picture in twins:
+            raise Unusable(twins[picture])
+        if matte.exists():  # of another tool, or of a run that was killed before it wrote the row
+            read_picture_and_matte(picture, matte)
+        else:
+            save_whole(find_matte(picture, source, limits, ignored), matte)
+
+    table = Path(args.out or args.images) / MATTES
+    counts = share_out(list(mattes), table, prepare)
+    if is_first():
+        print(f"{counts[DONE]} mattes, {counts[REFUSED]} pictures refused: {table} names each")
 
 
 if __name__ == "__main__":

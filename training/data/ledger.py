@@ -43,10 +43,16 @@ def read_rows(path: str | Path, columns: tuple[str, ...] = COLUMNS) -> Rows:
     if not Path(path).exists():
         return {}
     with open(path, **TEXT) as file:
-        rows = list(csv.reader(file.read().split("\n")[:-1]))
-    if not rows or tuple(rows[0]) != columns:
+        text = file.read()
+    if not text.startswith(as_line(columns)):
         raise ValueError(f"a list of pictures must have the columns {', '.join(columns)}, got {path} without.")
-    return {picture: tuple(row) for picture, *row in rows[1:]}
+    return parse_rows(text, columns)
+
+
+def parse_rows(text: str, columns: tuple[str, ...] = COLUMNS) -> Rows:
+    """The whole rows of a piece of a ledger's text, its head left out."""
+    rows = csv.reader(text.split("\n")[:-1])
+    return {picture: tuple(row) for picture, *row in rows if (picture, *row) != columns}
 
 
 def as_line(values: tuple[str, ...]) -> str:

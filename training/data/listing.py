@@ -20,6 +20,20 @@ def list_pictures(folder: str | Path) -> list[Path]:
     return sorted(paths)
 
 
+def namesakes(pictures: list[Path], what: str) -> dict[Path, str]:
+    """Pictures whose name but for its ending is that of one before them (``dog.jpg``, ``dog.png``), with the reason.
+
+    ``what`` lies beside a picture under its name, and is the first one's.
+    """
+    first = {picture.with_suffix(""): picture for picture in reversed(pictures)}
+    owners = {picture: first[picture.with_suffix("")] for picture in pictures}
+    return {
+        picture: f"its {what} would have the name of the one of {owner.name}"
+        for picture, owner in owners.items()
+        if owner != picture
+    }
+
+
 def is_picture(name: str) -> bool:
     stem, suffix = os.path.splitext(name)
     return suffix.lower() in SUFFIXES and not stem.endswith((MASK, MATTE, MAP))

@@ -11,7 +11,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from inpainting_core.folders import files_below
-from training.data.listing import MATTE, list_pictures
+from training.data.listing import MATTE, list_pictures, namesakes
 from training.data.reading import BROKEN, LONGEST, File, Unusable, open_picture, read_upright
 from training.data.refused import DONE, FOR_ALL, MATTES, rows_of
 
@@ -26,13 +26,6 @@ def pairs_of(images: str | Path, mattes: str | Path | None = None) -> list[Pair]
     return [(path, folder / path.relative_to(images).with_name(f"{path.stem}{MATTE}.png")) for path in pictures]
 
 
-def namesakes(pairs: list[Pair]) -> dict[Path, str]:
-    """Pictures whose matte's place belongs to another one before them (``dog.jpg``, ``dog.png``), with the reason."""
-    first = {matte: picture for picture, matte in reversed(pairs)}
-    taken = {picture: first[matte].name for picture, matte in pairs if first[matte] != picture}
-    return {picture: f"its matte would have the name of the one of {name}" for picture, name in taken.items()}
-
-
 def list_with_mattes(images: str | Path, mattes: str | Path | None = None) -> tuple[list[Pair], list[tuple[Path, str]]]:
     """The pictures to train on with their mattes, and those to leave out with the reason for each.
 
@@ -41,7 +34,10 @@ def list_with_mattes(images: str | Path, mattes: str | Path | None = None) -> tu
     believed; a picture that it has not seen is read now, with its matte.  Raises ValueError where none is left.
     """
     pairs, images = pairs_of(images, mattes), Path(images)
-    rows, twins = rows_of(images if mattes is None else mattes, MATTES, set(files_below(images))), namesakes(pairs)
+    rows, twins = (
+        rows_of(images if mattes is None else mattes, MATTES, set(files_below(images))),
+        namesakes([picture for picture, _ in pairs], "matte"),
+    )
     usable, refused = [], []
     for picture, matte in tqdm(pairs, desc="listing mattes", leave=False):
         status, reason = rows.get(picture.relative_to(images).as_posix(), ("", ""))

@@ -5,7 +5,6 @@ samples each, all of one shape.  A part is there whole or not at all, so a stopp
 missing.  Parts are mapped into memory: the processes of a machine share one copy, which need not fit.
 """
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from training.data.order import Order
+from training.data.sharing import agree
 
 PART = 64
 Facts = dict[str, Any]  # what a pool was made of: names, numbers and fingerprints
@@ -32,21 +32,11 @@ def claim(folder: Path, facts: Facts) -> None:
 
     Raises ValueError for a folder that holds samples of anything else, with every difference.
     """
-    noted, facts = folder / "pool.json", json.loads(json.dumps(facts))
-    if not noted.exists():
-        if next(folder.glob("part-*"), None):
-            raise ValueError(f"a pool must have its pool.json, got none in {folder}: delete that folder.")
-        folder.mkdir(parents=True, exist_ok=True)
-        noted.with_suffix(".tmp").write_text(json.dumps(facts, indent=1))
-        noted.with_suffix(".tmp").replace(noted)
-    made_of = json.loads(noted.read_text())
-    changed = [key for key in sorted(facts.keys() | made_of.keys()) if facts.get(key) != made_of.get(key)]
-    if changed:
-        differences = ", ".join(f"{key} {made_of.get(key)} (now {facts.get(key)})" for key in changed)
-        raise ValueError(
-            f"the samples in {folder} were made of other things: {differences}. "
-            "Name another folder by --pool, or delete this one to have them made again."
-        )
+    noted = folder / "pool.json"
+    if not noted.exists() and next(folder.glob("part-*"), None):
+        raise ValueError(f"a pool must have its pool.json, got none in {folder}: delete that folder.")
+    remedy = "Name another folder by --pool, or delete this one to have them made again."
+    agree(noted, facts, f"the samples in {folder} were made of other things", remedy)
 
 
 def encode_parts(
