@@ -26,9 +26,9 @@ from training import train_eradiff
 from training.data.encoding import Encoded, Encoder
 from training.data.pairs import DrawnScenes, Pairs
 from training.data.recipe import NANO_PAIRS_FLAGS, NANO_RECIPE
+from training.data.sets import all_of
 from training.held_out.pairs import erase_pairs
 from training.networks.perceptual import perceptual_net
-from training.running.optimisation import all_of
 
 ARMS = {
     "plain": "--mixing none",  # as many steps of ordinary inpainting on the same pairs: what any fine-tuning would do

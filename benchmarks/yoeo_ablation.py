@@ -24,13 +24,13 @@ from training import train_yoeo_stage2, train_yoeo_stage3
 from training.data.composites import Composites
 from training.data.encoding import Encoded, Encoder
 from training.data.recipe import NANO_FLAGS, NANO_RECIPE
+from training.data.sets import all_of
 from training.held_out.few_steps import fill_in_few_steps, hole_psnr
 from training.held_out.parts import in_parts
 from training.held_out.sundries import segments_of
 from training.networks.bases import Networks, load_networks
 from training.networks.perceptual import perceptual_net
 from training.running.distilling import Denoiser, taught
-from training.running.optimisation import all_of
 from yoeo_core.detector import load_detector
 from yoeo_core.metrics import mars, msn
 

@@ -11,10 +11,10 @@ from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance,
 from eradiff_core.synthesis import Ranges
 from inpainting_core.built_in import ASSETS
 from training.data.pairs import Pairs
+from training.data.sets import all_of
 from training.held_out.pairs import object_left
 from training.networks.bases import load_networks
 from training.networks.perceptual import perceptual_net
-from training.running.optimisation import all_of
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from inpainting_core.built_in import BUILT_IN, NANO, NANO_DETECTOR
 from training.data.composites import Composites
 from training.data.encoding import Encoder
 from training.data.recipe import NANO_RECIPE
+from training.data.sets import all_of
 from training.networks.bases import load_networks
 from training.running.distilling import Answer
 from training.running.judging import HalfUnpaired, Judgement, judged_terms, judgement_of, pull_of, teachers_own
-from training.running.optimisation import all_of
 from training.train_yoeo_stage3 import parse_args
 from yoeo_core.balance import capped
 from yoeo_core.detector import load_detector

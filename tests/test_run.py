@@ -1,15 +1,16 @@
 """A run can be left alone: what goes wrong ends in a sentence, and nothing that was learned is lost."""
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from accelerate import Accelerator
+from fitting import at_pass, fit_with
 from torch.utils.data import DataLoader, Dataset
 from training_runs import ROOT, assert_equal, events_of, killed_at, logged, state_of
 
@@ -24,68 +25,17 @@ from training import (
 from training.running import disk
 from training.running.endings import RunEnded, run_script
 from training.running.finite import PATIENCE, all_finite
-from training.running.optimisation import add_run_flags, averaged, rates_of
+from training.running.flags import workers_here
 from training.running.resume import save_for_resume
-from training.running.run import Run
 from training.running.stopping import SIGNALS
 
 SCRIPTS = [train_detector, train_eradiff, train_vae, train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
 NEEDED = "--base b --teacher t --student s --detector d --images i --out o".split()
 
 
-class Points(Dataset):
-    """Numbers to fit, each its own."""
-
-    def __init__(self, length: int):
-        self.length = length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.randn(4, generator=torch.Generator().manual_seed(index))
-
-
-def passed_through(loss: torch.Tensor, number: int) -> torch.Tensor:
-    """What a test puts in its place to let something happen in a pass."""
-    return loss
-
-
-def fit(args: argparse.Namespace) -> None:
-    """A training like the scripts' own, of a network that costs nothing."""
-    run = Run(args, "fit", needs=("images",))
-    network = torch.nn.Linear(4, 1)
-    average = averaged(network, args.ema)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr)
-    rates = rates_of(optimizer, args)
-    network, optimizer = run.accelerator.prepare(network, optimizer)
-    run.open([network], [optimizer], [rates], average)
-    length = args.steps * args.gradient_accumulation * args.batch_size
-    for number, points in run.batches(Points(length), args.workers):
-        with run.accelerator.accumulate(network):
-            loss = passed_through((network(points) - points.sum(1, keepdim=True)).square().mean(), number)
-            run.accelerator.backward(loss)
-            run.step({"loss": loss})
-        run.save_when_due()
-    run.finish(run.facts())
-
-
 @pytest.fixture
 def train(photos):
-    def run(out, flags: str):
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--images")
-        add_run_flags(parser, steps=10, batch_size=1, lr=1e-3, accumulation=1, dtype="fp32")
-        words = ["--images", str(photos), "--out", str(out), "--workers", "0", "--ema", "0.5", *flags.split()]
-        fit(parser.parse_args(words))
-
-    return run
-
-
-def at_pass(monkeypatch, pass_number: int, happen):
-    """The loss of this pass, counted from 0, goes through ``happen``."""
-    here = sys.modules[__name__]
-    monkeypatch.setattr(here, "passed_through", lambda loss, number: happen(loss) if number == pass_number else loss)
+    return partial(fit_with, photos)
 
 
 def is_finite(state: dict[str, dict]) -> bool:
@@ -303,3 +253,18 @@ def test_what_ends_a_run_is_one_line_and_its_code(capsys):
     with pytest.raises(SystemExit) as end:
         run_script(lambda: train_vae.parse_args(["--images", "i", "--out", "o"]), main)
     assert end.value.code == 143 and capsys.readouterr().err == "it is over\n"
+
+
+def test_another_number_of_processes_is_refused_by_name(train, tmp_path):
+    train(tmp_path, "--steps 1 --save-every 1")
+    record = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(record | {"processes": 8}))
+    with pytest.raises(ValueError, match=r"processes 1 \(was 8\)\. Give .* as many processes, or another --out"):
+        train(tmp_path, "--steps 2 --save-every 1")
+
+
+def test_workers_are_chosen_by_the_cores_and_the_processes_that_share_them(monkeypatch):
+    for cores, trainers, workers in ((1, 1, 1), (2, 1, 1), (8, 1, 7), (64, 1, 8), (64, 8, 7), (96, 4, 8), (4, 8, 1)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: range(cores), raising=False)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(trainers))
+        assert workers_here() == workers, (cores, trainers)

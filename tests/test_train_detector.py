@@ -167,7 +167,7 @@ def test_recall_and_precision_count_over_all_pictures():
     logits = (boxes((0, 0, 10, 10), (0, 10, 10, 20), (0, 0, 20, 20)).float() * 2 - 1)[None].expand(2, -1, -1, -1)
     scores = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.3, 0.1]])
     numbers = recall_and_precision(lambda image: (scores, logits), torch.zeros(2, 3, 20, 20), truth)
-    assert numbers == pytest.approx({"recall": 0.5, "precision": 0.5, "iou": 1.0})
+    assert numbers == pytest.approx({"recall": 0.5, "precision": 0.5, "f1": 0.5, "iou": 1.0})
 
 
 def test_what_is_found_comes_best_first_and_is_outlined():

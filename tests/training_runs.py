@@ -1,14 +1,19 @@
 """What tests of training scripts share: photographs, a kill at a step, two processes, and a run's state on disk."""
 
+import argparse
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -50,6 +55,28 @@ def launch_two(module: str, argv: list[str]) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     launched = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert launched.returncode == 0, launched.stderr[-3000:]
+
+
+def fork_two(main: Callable, args: argparse.Namespace) -> None:
+    """Run a script's ``main`` in two copies of this process that speak through gloo: nothing is imported anew."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+
+    def one(rank: int) -> None:
+        torch.set_num_threads(1)
+        where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in where.items()})
+        os.environ.update(MASTER_ADDR="localhost", ACCELERATE_USE_CPU="true")
+        AcceleratorState._reset_state(reset_partial_state=True)
+        main(args)
+
+    started = [get_context("fork").Process(target=one, args=(rank,)) for rank in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0]
 
 
 def events_of(out: Path) -> EventAccumulator:

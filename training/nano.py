@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=int, default=192, help="side of a training picture in px (%(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps and samples (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the runs' own seeds start at ten times this one")
-    parser.add_argument("--workers", type=int, default=2, help="processes that prepare pictures")
+    parser.add_argument("--workers", type=int, help="processes that prepare pictures; left out: by the cores")
     return parser.parse_args(argv)
 
 
@@ -65,7 +65,8 @@ def main(args: argparse.Namespace) -> None:
         counts += ["--pool-seed", str(10 * args.seed + 1)]  # the stages draw from one set, each in its own order
         where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
         where += ["--validation", args.validation] if args.validation else []
-        random = ["--seed", str(10 * args.seed + place), "--workers", str(args.workers)]
+        random = ["--seed", str(10 * args.seed + place)]
+        random += [] if args.workers is None else ["--workers", str(args.workers)]
         argv = [*start_of(stage, out), *where, *counts, *flags.split(), *random]
         script.main(script.parse_args(argv))
         print(f"{stage}: {(perf_counter() - started) / 60:.1f} minutes in this run", flush=True)

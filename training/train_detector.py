@@ -24,11 +24,13 @@ from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_poo
 from training.data.encoding import Encoder
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.sets import held_out_of
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
+from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
-from training.running.optimisation import ADAM_EPS, all_of, averaged, lr_factor
+from training.running.optimisation import ADAM_EPS, lr_factor
 from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
@@ -68,19 +70,20 @@ def main(args: argparse.Namespace) -> None:
 
     # model
     network, preprocessing = load_network(args.base).to(accelerator.device).train(), preprocessing_at(args.resolution)
-    average = averaged(network, args.ema)
     millions = sum(weight.numel() for weight in network.parameters()) / 1e6
     accelerator.print(f"{args.base}: {millions:.2f} M parameters, {args.resolution} px")
 
     # data
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
-    recipe = recipe_of(args)
-    samples = EntityScenes(args.images, args.resolution, length, args.seed, recipe)
-    seen = all_of(EntityScenes(args.validation, args.resolution, 128, 0, recipe)) if args.validation else None
+    length, recipe = args.steps * run.whole_batch, recipe_of(args)
+
+    def make(folder: str, count: int, seed: int, _: int | None) -> EntityScenes:
+        return EntityScenes(folder, args.resolution, count, seed, recipe)
+
+    samples, seen = make(args.images, length, args.seed, None), held_out_of(make, args, 128, seed=0)
     if args.decoded_by:
         checkpoint = read_checkpoint(args.decoded_by)
         encoder = Encoder(load_vae(checkpoint), checkpoint.config, accelerator.device)
-        scenes = EntityScenes(args.images, args.resolution, args.decoded, args.seed + 1, recipe)
+        scenes = make(args.images, args.decoded, args.seed + 1, None)
         with accelerator.autocast():
             pool = decoded_pool(scenes, encoder, out / "decoded", args.batch_size, args.workers, accelerator)
             if seen:
@@ -93,8 +96,6 @@ def main(args: argparse.Namespace) -> None:
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
     )
-    network, optimizer = accelerator.prepare(network, optimizer)
-    run.open([network], [optimizer], [rates], average)
 
     def predict(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with accelerator.autocast():
@@ -112,7 +113,8 @@ def main(args: argparse.Namespace) -> None:
         run.kept().train()
         return numbers
 
-    for number, batch in run.batches(samples, args.workers):
+    (network,) = run.open([network], [optimizer], [rates], HeldOut(show, by="f1"))
+    for number, batch in run.batches(samples):
         # the set loss compares masks at random points, which it draws from the global generator
         torch.manual_seed(sample_generator(args.seed, number + 1, accelerator.process_index).initial_seed())
         with accelerator.accumulate(network):
@@ -121,12 +123,12 @@ def main(args: argparse.Namespace) -> None:
                 loss = output.loss.squeeze()
             accelerator.backward(loss)
             run.step({"loss": loss})
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = run.facts(show, base=args.base, resolution=args.resolution)
-    if accelerator.is_main_process:
+    def write(facts: dict[str, object]) -> None:
         write_detector(out / "detector.safetensors", SundryDetector(run.kept(), preprocessing), training=facts)
-    run.finish(facts)
+
+    run.finish(write, base=args.base, resolution=args.resolution)
 
 
 if __name__ == "__main__":

@@ -24,21 +24,22 @@ from inpainting_core.engine import DiffusersEngine, call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, noise_from
 from inpainting_core.self_attention import self_attention
-from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
+from training.data.encoding import Encoder, encoded_by
 from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
 from training.data.recipe import add_picture_flags, recipe_of
+from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.data.shown import as_shown
-from training.held_out.pairs import LOOKS, look_along_path
+from training.held_out.pairs import LOOKS, look_along_path, psnr_name
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
+from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
     add_run_flags,
-    all_of,
-    averaged,
+    checkpoint_gradients,
     frozen_dtype,
     hole_importance,
     rates_of,
@@ -93,36 +94,21 @@ def main(args: argparse.Namespace) -> None:
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.base}: predicts {config.prediction}, {config.resolution} px")
     schedule, softness = Schedule(), Softness(args.softness, args.softness_rising)
-    encoder = Encoder(networks.vae, config, device)
-    prompt = networks.empty_prompt.to(device)
+    encoder, prompt = Encoder(networks.vae, config, device), networks.empty_prompt.to(device)
     unet = networks.unet.to(device).train()
     if args.lora_rank:
         unet.to(frozen_dtype(args))
         add_lora(unet, args.lora_rank, args.lora_alpha)
-    if args.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    average = averaged(unet, args.ema)
-
-    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
-        with accelerator.autocast():
-            return encoder.pair(batch["original"], batch["with_object"], batch["mask"], batch.get("shown"))
+    checkpoint_gradients(args, unet)
 
     # data
     ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
 
-    def make(count: int, _: int, seed: int) -> Pairs:
-        return as_shown(lambda size: Pairs(scenes(args.images, size, seed, recipe), count, seed, ranges), config)
+    def make(folder: str, count: int, seed: int, _: int | None) -> Pairs:
+        return as_shown(lambda size: Pairs(scenes(folder, size, seed, recipe), count, seed, ranges), config)
 
-    samples = samples_of(make, encode, encoder, args, accelerator)
-    if args.validation:
-        held_out = all_of(as_shown(lambda size: Pairs(scenes(args.validation, size, 1, recipe), 16, 1, ranges), config))
-
-    # optimisation
-    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
-    unet, optimizer = accelerator.prepare(unet, optimizer)
-    run.open([unet], [optimizer], [rates], average)
+    encode = encoded_by(encoder.pair, accelerator, "original", "with_object", "mask")
+    samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 16)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -131,11 +117,16 @@ def main(args: argparse.Namespace) -> None:
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
+    # optimisation
+    parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
+    rates = rates_of(optimizer, args)
+    (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by=psnr_name(args.look[0])))
+
+    for number, batch in run.batches(samples, encode):
         # 1. each sample's own noise and jump, drawn by its number
         draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
-        encoded = batch if args.cache_latents else encode(batch)
-        latent, masked, mask = encoded["latent"], encoded["masked"], encoded["mask"]
+        latent, masked, mask = batch["latent"], batch["masked"], batch["mask"]
         noise, size = normal_like(latent, draws), latent[0].numel()
         jumps = [draw_jump(generator, schedule.steps, args.gamma_max, args.sampler_steps) for generator in draws]
         t, gamma = torch.tensor(jumps, device=device).unbind(1)
@@ -149,32 +140,28 @@ def main(args: argparse.Namespace) -> None:
         # 2. the loss and the step, some of them under the attention that EraDiff samples with.  Eq. 9 is a sum over
         # the latent; what is logged, and what --clip is measured in, is the mean, alike at every resolution
         sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
-        attention = rectifier(mask, "rectified" if sra else "off", softness)
-        sigma = schedule.sigmas.to(device)[t]
-        with (
-            accelerator.accumulate(unet),
-            self_attention(accelerator.unwrap_model(unet), attention, latent.shape[-2:], sigma),
-        ):
+        rectified, sigma = rectifier(mask, "rectified" if sra else "off", softness), schedule.sigmas.to(device)[t]
+        attention = self_attention(accelerator.unwrap_model(unet), rectified, latent.shape[-2:], sigma)
+        with accelerator.accumulate(unet), attention:
             if args.mix_pixels:
                 pictures = batch["original"], batch["with_object"]
-                losses = pixel_cro_loss(predict_noise, encoder.encode, *pictures, **chain)
+                loss = pixel_cro_loss(predict_noise, encoder.encode, *pictures, **chain).mean()
             else:
-                losses = cro_loss(predict_noise, latent, encoded["object"], **chain)
-            loss = losses.mean()
+                loss = cro_loss(predict_noise, latent, batch["object"], **chain).mean()
             accelerator.backward(size * loss)
             run.step({"loss": loss}, size)
 
         # 3. what is kept of it, and what a person sees
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = run.facts(show, method="eradiff", mixing=args.mixing, before=config.training)
-    if accelerator.is_main_process:
-        config = replace(config, training=facts)
+    def write(facts: dict[str, object]) -> None:
         if args.lora_rank:
-            write_lora(out / "lora.safetensors", lora_weights(run.kept()), config, DTYPES[args.dtype])
+            trained = replace(config, training=facts)
+            write_lora(out / "lora.safetensors", lora_weights(run.kept()), trained, DTYPES[args.dtype])
         else:
-            save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
-    run.finish(facts)
+            save_networks(out / "model.safetensors", networks, run.kept(), config, facts, DTYPES[args.dtype])
+
+    run.finish(write, method="eradiff", mixing=args.mixing, before=config.training)
 
 
 if __name__ == "__main__":

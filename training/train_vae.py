@@ -15,11 +15,12 @@ from diffusers import AutoencoderTiny
 from torch import nn
 
 from training.data.pictures import to_tensor
-from training.data.randomness import sample_generator
+from training.data.randomness import normal_like, sample_generator
 from training.data.reading import read_bounded
 from training.data.stream import Stream, source_of
 from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
+from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags, not_negative, positive
 from training.running.optimisation import ADAM_EPS
@@ -47,15 +48,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 class NoisyRoundTrip(nn.Module):
-    """Encode, disturb the latent a little, decode: ``[b, 3, h, w]`` in [-1, 1] to the same."""
+    """Encode, disturb the latent by ``noise`` of its shape, decode: ``[b, 3, h, w]`` in [-1, 1] to the same."""
 
     def __init__(self, vae: AutoencoderTiny, latent_noise: float):
         super().__init__()
         self.vae, self.latent_noise = vae, latent_noise
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        latent = self.vae.encode(image).latents
-        return self.vae.decode(latent + self.latent_noise * torch.randn_like(latent)).sample
+    def forward(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return self.vae.decode(self.vae.encode(image).latents + self.latent_noise * noise).sample
 
 
 def reconstruction_loss(decoded: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -103,31 +103,31 @@ def main(args: argparse.Namespace) -> None:
         ],
         milestones=[warmup],
     )
-    length = args.steps * args.gradient_accumulation * args.batch_size * accelerator.num_processes
-    views = PictureViews(args.images, args.size, length, args.seed)
-    round_trip, optimizer = accelerator.prepare(round_trip, optimizer)
-    run.open([round_trip], [optimizer], [schedule])
+    views = PictureViews(args.images, args.size, args.steps * run.whole_batch, args.seed)
 
     def show(step: int) -> dict[str, float]:
         image, decoded, psnr = held_out(vae, args.validation)
         save_sheet([image[:8], decoded[:8]], out / "sheets" / f"{step:06d}.jpg")
         return {"psnr_held_out": psnr}
 
-    for number, image in run.batches(views, args.workers):
-        torch.manual_seed(sample_generator(args.seed, number, accelerator.process_index).initial_seed())  # latent noise
+    (round_trip,) = run.open([round_trip], [optimizer], [schedule], HeldOut(show, by="psnr_held_out"))
+    for number, image in run.batches(views):
+        first = (number * accelerator.num_processes + accelerator.process_index) * args.batch_size  # sample's number
+        draws = [sample_generator(args.seed, first + place) for place in range(len(image))]
+        noise = normal_like(image.new_empty(len(image), 4, args.size // 8, args.size // 8), draws)
         image = image * 2 - 1
         with accelerator.accumulate(round_trip):
-            decoded = round_trip(image).float()
+            decoded = round_trip(image, noise).float()
             loss = reconstruction_loss(decoded, image).mean()
             accelerator.backward(loss)
             run.step({"loss": loss})
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = run.facts(show)
-    if accelerator.is_main_process:
+    def write(_: dict[str, object]) -> None:
         vae.register_to_config(scaling_factor=latent_scale(vae, args.images, args.size))
         vae.save_pretrained(out / "vae")
-    run.finish(facts)
+
+    run.finish(write)
 
 
 if __name__ == "__main__":

@@ -24,20 +24,20 @@ from inpainting_core.latents import UNDER_HOLE, unet_input
 from inpainting_core.schedule import PREDICTIONS, Schedule, add_noise, target_of
 from inpainting_core.self_attention import self_attention
 from inpainting_core.texture import TEXTURES
-from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
-from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
-from training.data.shown import as_shown
+from training.data.composites import composites_of
+from training.data.encoding import Encoder, encoded_by
+from training.data.randomness import normal_like, sample_generator
+from training.data.recipe import add_recipe_flags
+from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
+from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
     add_run_flags,
-    all_of,
-    averaged,
+    checkpoint_gradients,
     hole_importance,
     rates_of,
 )
@@ -79,42 +79,20 @@ def main(args: argparse.Namespace) -> None:
 
     # model: what a flag leaves open comes from the base
     networks = load_networks(args.base, args.vae)
-    prediction = args.prediction or networks.config.prediction
-    resolution = args.resolution or networks.config.resolution
-    under_hole = args.under_hole or networks.config.under_hole
-    config = replace(networks.config, prediction=prediction, resolution=resolution, under_hole=under_hole)
-    draws = config.draws if args.draws is None else args.draws
-    config = replace(config, texture=args.texture or config.texture, draws=draws)
-    accelerator.print(f"{args.base}: predicts {prediction}, {resolution} px, sees its hole {under_hole}")
-    schedule = Schedule()
-    encoder = Encoder(networks.vae, config, accelerator.device)
+    chosen = {name: getattr(args, name) for name in ("prediction", "resolution", "under_hole", "texture", "draws")}
+    config = replace(networks.config, **{name: value for name, value in chosen.items() if value is not None})
+    shown = f"predicts {config.prediction}, {config.resolution} px, sees its hole {config.under_hole}"
+    accelerator.print(f"{args.base}: {shown}")
+    schedule, encoder = Schedule(), Encoder(networks.vae, config, accelerator.device)
     prompt = networks.empty_prompt.to(accelerator.device)
     unet = networks.unet.to(accelerator.device).train()
-    if args.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
-    average = averaged(unet, args.ema)
+    checkpoint_gradients(args, unet)
 
-    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
-        with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"], batch.get("shown"))
-
-    # data
-    recipe = recipe_of(args)
-
-    def make(count: int, block: int, seed: int) -> Composites:
-        return as_shown(lambda size: Composites(args.images, size, count, seed, args.holes, recipe, block), config)
-
+    # data; no object lies under the holes that are judged by, so that the truth can be guessed and PSNR says something
+    make, encode = composites_of(args, config, args.holes), encoded_by(encoder, accelerator, "image", "mask")
     samples = samples_of(make, encode, encoder, args, accelerator)
-    if args.validation:
-        seen = all_of(as_shown(lambda size: Composites(args.validation, size, 8, 0, args.holes, recipe), config))
-        # no object lies under these holes, so that the truth can be guessed and PSNR says something
-        judged = all_of(as_shown(lambda size: Composites(args.validation, size, 32, 1, "d1", recipe), config))
-
-    # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
-    unet, optimizer = accelerator.prepare(unet, optimizer)
-    run.open([unet], [optimizer], [rates], average)
+    seen = held_out_of(make, args, 8, seed=0)
+    judged = held_out_of(composites_of(args, config, "d1"), args, 32)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -124,21 +102,24 @@ def main(args: argparse.Namespace) -> None:
         save_sheet(rows, out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
-        # 1. a noisy latent at a random time, from a generator of this pass's own
-        generator = sample_generator(args.seed, number, accelerator.process_index)
-        if not args.cache_latents:
-            batch = encode(batch)
+    # optimisation
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
+    rates = rates_of(optimizer, args)
+    (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
+
+    for number, batch in run.batches(samples, encode):
+        # 1. each sample's own noise and time, drawn by its number
+        draws = [sample_generator(args.seed, sample) for sample in batch["number"].tolist()]
         latent, masked, mask = batch["latent"], batch["masked"], batch["mask"]
-        noise = torch.randn(latent.shape, generator=generator).to(latent)
-        u = torch.rand(len(latent), generator=generator)
+        noise = normal_like(latent, draws)
+        u = torch.cat([torch.rand(1, generator=generator) for generator in draws])
         t = (schedule.steps * u**args.timestep_power).long().clamp(max=schedule.steps - 1)
         signal = schedule.signal[t].to(latent)
-        noisy, target = add_noise(latent, noise, signal), target_of(prediction, latent, noise, signal)
+        noisy, target = add_noise(latent, noise, signal), target_of(config.prediction, latent, noise, signal)
 
         # 2. the loss and the step, some of them under the attention that EraDiff samples with
-        mode = "rectified" if torch.rand((), generator=generator) < args.rectified else "off"
-        rectified, sigma = rectifier(mask, mode), schedule.sigmas[t].to(latent)
+        sra = float(torch.rand((), generator=sample_generator(args.seed, number, 0))) < args.rectified
+        rectified, sigma = rectifier(mask, "rectified" if sra else "off"), schedule.sigmas[t].to(latent)
         attention = self_attention(accelerator.unwrap_model(unet), rectified, latent.shape[-2:], sigma)
         with accelerator.accumulate(unet), attention:
             inputs = unet_input(noisy, mask, masked)
@@ -148,14 +129,12 @@ def main(args: argparse.Namespace) -> None:
             run.step({"loss": loss})
 
         # 3. what is kept of it, and what a person sees
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = {"stage": "yoeo_stage1", "holes": args.holes, "before": config.training}
-    facts = run.facts(show, **facts)
-    if accelerator.is_main_process:
-        config = replace(config, training=facts)
-        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
-    run.finish(facts)
+    def write(facts: dict[str, object]) -> None:
+        save_networks(out / "model.safetensors", networks, run.kept(), config, facts, DTYPES[args.dtype])
+
+    run.finish(write, stage="yoeo_stage1", holes=args.holes, before=config.training)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,17 @@ from safetensors.torch import save_file
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
-from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
+from training.data.composites import composites_of
+from training.data.encoding import Encoder, encoded_by
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
-from training.data.shown import as_shown
+from training.data.recipe import add_recipe_flags
+from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.discriminators import OURS
 from training.networks.perceptual import DISTANCES, perceptual_net
+from training.running.best import HeldOut
 from training.running.distilling import (
     Denoiser,
     Distillation,
@@ -43,8 +44,7 @@ from training.running.endings import run_script
 from training.running.optimisation import (
     ADAM_EPS,
     add_run_flags,
-    all_of,
-    averaged,
+    checkpoint_gradients,
     frozen_dtype,
     rates_of,
 )
@@ -81,45 +81,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     run = Run(args, "train_yoeo_stage2", needs=("teacher", "base", "images", "validation"))
     accelerator, out, device = run.accelerator, run.out, run.accelerator.device
+    distance = perceptual_net(args.perceptual).to(device)  # first: it may have to be fetched
 
     # networks: a frozen teacher, a student and a discriminator that learn, perhaps a fake score that follows
     networks = load_networks(args.teacher, base=args.base)
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
     accelerator.print(f"{args.teacher} teaches and is where the student starts: {without_flags(config.training)}")
-    encoder = Encoder(networks.vae, config, device)
-    prompt = networks.empty_prompt.to(device)
+    encoder, prompt = Encoder(networks.vae, config, device), networks.empty_prompt.to(device)
     student = networks.unet.to(device).train()
     frozen = deepcopy(student).to(frozen_dtype(args)).eval().requires_grad_(False)
-    distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, config.prediction, prompt), encoder, distance)
     follower = deepcopy(student) if args.separate_fake else None
     discriminator = Discriminator(middle_channels(frozen)).to(device)
-    if args.gradient_checkpointing:
-        for part in (student, frozen, networks.vae):
-            part.enable_gradient_checkpointing()
-    average = averaged(student, args.ema)
-
-    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
-        with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"], batch.get("shown"))
+    checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data
-    recipe = recipe_of(args)
-
-    def make(count: int, block: int, seed: int) -> Composites:
-        return as_shown(lambda size: Composites(args.images, size, count, seed, "d1", recipe, block), config)
-
-    samples = samples_of(make, encode, encoder, args, accelerator)
-    if args.validation:
-        held_out = all_of(as_shown(lambda size: Composites(args.validation, size, 32, 1, "d1", recipe), config))
-
-    # optimisation
-    learners = [part for part in (student, discriminator, follower) if part is not None]
-    # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
-    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
-    *learners, optimizer = accelerator.prepare(*learners, optimizer)
-    run.open(learners, [optimizer], [rates], average)
+    make, encode = composites_of(args, config, "d1"), encoded_by(encoder, accelerator, "image", "mask")
+    samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 32)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -128,45 +106,48 @@ def main(args: argparse.Namespace) -> None:
         save_sheet([row[:8] for row in rows], out / "sheets" / f"{step:06d}.jpg")
         return numbers
 
-    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
+    # optimisation
+    learners = [part for part in (student, discriminator, follower) if part is not None]
+    # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
+    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
+    rates = rates_of(optimizer, args)
+    learners = run.open(learners, [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
+
+    for number, batch in run.batches(samples, encode):
         now = reweighed(phase(run.step_number, args.steps_per_phase), args.lambda_1, args.lambda_2, args.lambda_3)
-        encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
-        start = draw_start(now, sample_generator(args.seed, number, 0))  # one for the whole batch
+        start, draw = draw_start(now, sample_generator(args.seed, number, 0)), Draw(args.seed, batch["number"])
         with accelerator.accumulate(*learners):
-            # 1. what the student is told of its answer
+            # 1. what the student is told of its answer; all of a batch start at one time
             with accelerator.autocast():
-                answer = distillation.answer(
-                    Denoiser(learners[0], config.prediction, prompt), encoded, draw, start, truth=args.truth > 0
-                )
+                own = Denoiser(learners[0], config.prediction, prompt)
+                answer = distillation.answer(own, batch, draw, start, truth=args.truth > 0)
                 fake = Denoiser(accelerator.unwrap_model(learners[-1 if follower else 0]), config.prediction, prompt)
                 judge = accelerator.unwrap_model(learners[1]).requires_grad_(False)
-                terms = distillation.terms(answer, fake, judge, encoded, draw, now)
+                terms = distillation.terms(answer, fake, judge, batch, draw, now)
                 if args.truth:
-                    terms["truth"] = args.truth * hole_error(answer, encoded).mean()
+                    terms["truth"] = args.truth * hole_error(answer, batch).mean()
             accelerator.backward(sum(terms.values()))
 
             # 2. what the discriminator is told of it, and the fake score if it is one of its own
             made = answer.latent.detach()
             judge.requires_grad_(True)
             with accelerator.autocast():
-                others = {"discriminator": distillation.discriminator_loss(learners[1], made, encoded, draw)}
+                others = {"discriminator": distillation.discriminator_loss(learners[1], made, batch, draw)}
                 if follower:
                     follows = Denoiser(learners[2], config.prediction, prompt)
-                    others["fake"] = following_loss(follows, made, encoded, draw).mean()
+                    others["fake"] = following_loss(follows, made, batch, draw).mean()
             for loss in others.values():
                 accelerator.backward(loss)
             run.step(terms | others | {"start": torch.tensor(float(start))})
 
         # 3. what is kept of it, and what a person sees
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = {"stage": "yoeo_stage2", "perceptual": args.perceptual, "before": config.training}
-    facts = run.facts(show, **facts)
-    if accelerator.is_main_process:
-        config = replace(config, training=facts)
-        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
+    def write(facts: dict[str, object]) -> None:
+        save_networks(out / "model.safetensors", networks, run.kept(), config, facts, DTYPES[args.dtype])
         save_file(accelerator.unwrap_model(learners[1]).state_dict(), out / OURS)
-    run.finish(facts)
+
+    run.finish(write, stage="yoeo_stage2", perceptual=args.perceptual, before=config.training)
 
 
 if __name__ == "__main__":

@@ -15,24 +15,25 @@ A killed run continues, to the bit, when it is started again with the same ``--o
 
 import argparse
 from dataclasses import replace
-from functools import partial
 
 import torch
 from safetensors.torch import save_file
 
+from inpainting_core.architecture import ModelConfig
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
-from training.data.composites import Composites
-from training.data.encoding import Encoded, Encoder, add_pool_flags, samples_of
+from training.data.composites import composites_of
+from training.data.encoding import Encoder, encoded_by
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
-from training.data.shown import as_shown
+from training.data.recipe import add_recipe_flags
+from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import load_networks, save_networks
 from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
 from training.networks.perceptual import DISTANCES, perceptual_net
+from training.running.best import HeldOut
 from training.running.distilling import (
     Denoiser,
     Distillation,
@@ -54,8 +55,7 @@ from training.running.judging import (
 from training.running.optimisation import (
     ADAM_EPS,
     add_run_flags,
-    all_of,
-    averaged,
+    checkpoint_gradients,
     frozen_dtype,
     rates_of,
 )
@@ -66,6 +66,7 @@ from yoeo_core.detector import load_detector
 from yoeo_core.distillation import PHASES, draw_start, reweighed
 
 PARTS = ("d2", "ss", "efc")
+NEEDS = ("teacher", "student", "base", "discriminator", "detector", "images", "validation")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -97,64 +98,40 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def check_alike(teacher: ModelConfig, student: ModelConfig) -> None:
+    """A teacher can show a student only what that sees too; raises ValueError where they differ."""
+    if teacher.unet != student.unet:
+        raise ValueError(f"teacher and student must be of one shape, got {teacher.unet} and {student.unet}.")
+    if teacher.under_hole != student.under_hole:
+        got = f"{teacher.under_hole} and {student.under_hole}"
+        raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
+
+
 def main(args: argparse.Namespace) -> None:
-    needs = ("teacher", "student", "base", "discriminator", "detector", "images", "validation")
-    run = Run(args, "train_yoeo_stage3", needs)
+    run = Run(args, "train_yoeo_stage3", NEEDS)
     accelerator, out, device = run.accelerator, run.out, run.accelerator.device
+    distance = perceptual_net(args.perceptual).to(device)  # first: it may have to be fetched
+    beside = args.discriminator or discriminator_beside(args.student)
 
     # networks: the teacher of stage 1 and the detector are frozen, the student and discriminator of stage 2 go on
     networks, inherited = (load_networks(source, base=args.base) for source in (args.student, args.teacher))
     config = replace(networks.config, resolution=args.resolution or networks.config.resolution)
-    if inherited.config.unet != config.unet:
-        raise ValueError(f"teacher and student must be of one shape, got {inherited.config.unet} and {config.unet}.")
-    if inherited.config.under_hole != config.under_hole:
-        got = f"{inherited.config.under_hole} and {config.under_hole}"
-        raise ValueError(f"teacher and student must see the same under their hole, got {got}.")
+    check_alike(inherited.config, config)
     accelerator.print(f"{args.teacher} teaches: {without_flags(inherited.config.training)}")
-    accelerator.print(f"{args.student} goes on: {without_flags(config.training)}")
-    accelerator.print(f"{args.detector} judges")
-    encoder = Encoder(networks.vae, config, device)
-    prompt = networks.empty_prompt.to(device)
-    student = networks.unet.to(device).train()
+    accelerator.print(f"{args.student} goes on: {without_flags(config.training)}; {args.detector} judges")
+    encoder, prompt = Encoder(networks.vae, config, device), networks.empty_prompt.to(device)
+    student, detector = networks.unet.to(device).train(), load_detector(args.detector, device)
     frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)
-    distance = perceptual_net(args.perceptual).to(device)
     distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
-    told_by = args.discriminator or discriminator_beside(args.student)
-    discriminator = read_discriminator(told_by, middle_channels(frozen)).to(device)
-    detector = load_detector(args.detector, device)
-    if args.gradient_checkpointing:
-        for part in (student, frozen, networks.vae):
-            part.enable_gradient_checkpointing()
-    average = averaged(student, args.ema)
-
-    def encode(batch: dict[str, torch.Tensor]) -> Encoded:
-        with accelerator.autocast():
-            return encoder(batch["image"], batch["mask"], batch.get("shown")) | {"hole": batch["mask"].to(device)}
+    discriminator = read_discriminator(beside, middle_channels(frozen)).to(device)
+    checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data: the optimizer's whole batch is of one kind
-    recipe = recipe_of(args)
-
-    def set_of(holes: str) -> torch.utils.data.Dataset:
-        def make(count: int, block: int, seed: int) -> Composites:
-            return as_shown(lambda size: Composites(args.images, size, count, seed, holes, recipe, block), config)
-
-        return samples_of(make, encode, encoder, args, accelerator, holes)
-
-    whole = args.batch_size * accelerator.num_processes * args.gradient_accumulation
-    share = 0.0 if "d2" in args.without else 0.5
-    samples = HalfUnpaired(set_of("d1"), set_of("d2"), whole, args.seed, share)
-    if args.validation:
-        paired, unpaired = (
-            all_of(as_shown(partial(Composites, args.validation, recipe=recipe, seed=1, **kind), config))
-            for kind in ({"length": 32, "holes": "d1"}, {"length": 64, "holes": "d2"})
-        )
-
-    # optimisation
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
-    rates = [rates_of(optimizer, args) for optimizer in optimizers]
-    student, discriminator, *optimizers = accelerator.prepare(student, discriminator, *optimizers)
-    run.open([student, discriminator], optimizers, rates, average)
-    raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
+    d1, d2 = (composites_of(args, config, holes) for holes in ("d1", "d2"))
+    encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
+    sets = [samples_of(make, encode, encoder, args, accelerator, pool) for make, pool in ((d1, "d1"), (d2, "d2"))]
+    samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
+    paired, unpaired = held_out_of(d1, args, 32), held_out_of(d2, args, 64)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -164,31 +141,32 @@ def main(args: argparse.Namespace) -> None:
         save_sheet([row[:8] for row in (*rows, *seen)], out / "sheets" / f"{step:06d}.jpg")
         return numbers | found
 
-    mean_over_processes = partial(accelerator.reduce, reduction="mean")
+    # optimisation
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
+    rates = [rates_of(optimizer, args) for optimizer in optimizers]
+    learners, held_out = [student, discriminator], HeldOut(show, by="mars", lower=True)
+    student, discriminator = run.open(learners, optimizers, rates, held_out)
+    raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
+    own, fake = (Denoiser(unet, config.prediction, prompt) for unet in (student, raw))
     by, now = judgement_of(args), reweighed(PHASES[-1], args.lambda_1, args.lambda_2, args.lambda_3)
-    for number, batch in run.batches(samples, workers=0 if args.cache_latents else args.workers):
-        alone = bool(batch["unpaired"].any())  # without a truth: D2
-        encoded, draw = batch if args.cache_latents else encode(batch), Draw(args.seed, batch["number"])
+
+    for number, batch in run.batches(samples, encode):
+        alone, draw = bool(batch["unpaired"].any()), Draw(args.seed, batch["number"])  # without a truth: D2
         start = 0 if alone else draw_start(now, sample_generator(args.seed, number, 0))
         with accelerator.accumulate(student, discriminator):
+            # 1. what stage 2 tells the student, without what the teacher invented
+            judge.requires_grad_(False)
             with accelerator.autocast():
-                # 1. what stage 2 tells the student, without what the teacher invented
-                own = Denoiser(student, config.prediction, prompt)
-                told_truth = args.truth > 0 and not alone
-                answer = distillation.answer(own, encoded, draw, start, told_truth)
-                with torch.no_grad():
-                    seen = detector(answer.target)
-                keep = 1 - teachers_own(seen, encoded["hole"], by) if alone else None
-                fake = Denoiser(raw, config.prediction, prompt)
-                judge.requires_grad_(False)
-                terms = distillation.terms(answer, fake, judge, encoded, draw, now, keep)
-                if told_truth:
-                    terms["truth"] = args.truth * hole_error(answer, encoded).mean()
+                answer = distillation.answer(own, batch, draw, start, truth=args.truth > 0 and not alone)
+                seen = detector(answer.target)
+                keep = 1 - teachers_own(seen, batch["hole"], by) if alone else None
+                terms = distillation.terms(answer, fake, judge, batch, draw, now, keep)
+                if args.truth and not alone:
+                    terms["truth"] = args.truth * hole_error(answer, batch).mean()
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
-                told = judged_terms(detector, answer, encoded["hole"], seen, alone, by)
-                told = {name: term for name, term in told.items() if name.split("_")[0] not in args.without}
-            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, mean_over_processes, by.shares)
+                told = judged_terms(detector, answer, batch["hole"], seen, alone, by, args.without)
+            pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, run.means.over_processes, by.shares)
             accelerator.backward(pull)
 
             # 3. what the discriminator is told: on D2 nothing, there is an object in what it would take for real
@@ -196,21 +174,19 @@ def main(args: argparse.Namespace) -> None:
             if not alone:
                 with accelerator.autocast():
                     made = answer.latent.detach()
-                    terms["discriminator"] = distillation.discriminator_loss(discriminator, made, encoded, draw)
+                    terms["discriminator"] = distillation.discriminator_loss(discriminator, made, batch, draw)
                 accelerator.backward(terms["discriminator"])
             kind = {"start": torch.tensor(float(start)), "unpaired": torch.tensor(float(alone))}
             run.step(terms | told | norms_of(caps, by) | kind)
 
         # 4. what is kept of it, and what a person sees
-        run.save_when_due(show)
+        run.save_when_due()
 
-    facts = {"stage": "yoeo_stage3", "without": args.without, "before": config.training}
-    facts = run.facts(show, **facts)
-    if accelerator.is_main_process:
-        config = replace(config, training=facts)
-        save_networks(out / "model.safetensors", networks, run.kept().state_dict(), config, DTYPES[args.dtype])
+    def write(facts: dict[str, object]) -> None:
+        save_networks(out / "model.safetensors", networks, run.kept(), config, facts, DTYPES[args.dtype])
         save_file(judge.state_dict(), out / OURS)
-    run.finish(facts)
+
+    run.finish(write, stage="yoeo_stage3", without=args.without, before=config.training)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ any other picture, where such are taken at all, up to four drawn or cut-out thin
 Sample number ``i`` is a pure function of (seed, i).
 """
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +15,35 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from inpainting_core.architecture import ModelConfig
 from inpainting_core.buckets import Shape, shapes_of_area
 from training.data.holes import HOLES, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
 from training.data.pools import Facts
 from training.data.reading import Unusable, read_bounded
-from training.data.recipe import PUBLISHED, Recipe
+from training.data.recipe import PUBLISHED, Recipe, recipe_of
 from training.data.refused import ENTITIES
 from training.data.shapes_drawn import random_shape, random_thing
+from training.data.shown import as_shown
 from training.data.sources import Files
 from training.data.stream import Stream, labelled_numbers, source_of
 
 MOST_VIEWS = 100  # in a row that leave no hole: then the pictures are the wrong ones
 MOST_OTHERS = 4  # pictures looked at for one whose entities shape a hole
 ASKED = {"d2": "pictures for D2 must show things of 0.6% of their area"}
+
+
+def composites_of(
+    args: argparse.Namespace, config: ModelConfig, holes: str
+) -> Callable[[str, int, int, int | None], Dataset]:
+    """One of YOEO's sets, by the flags of a script; ``make(folder, count, seed, block)`` of ``training.data.sets``."""
+    recipe = recipe_of(args)
+
+    def make(folder: str, count: int, seed: int, block: int | None) -> Dataset:
+        return as_shown(lambda size: Composites(folder, size, count, seed, holes, recipe, block), config)
+
+    return make
 
 
 class Composites(Dataset):

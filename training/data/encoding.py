@@ -1,22 +1,18 @@
 """From pictures and holes to what the UNet trains on: latent, masked picture's latent and mask on the latent grid."""
 
-import argparse
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import max_pool2d
-from torch.utils.data import Dataset
 
 from inpainting_core.architecture import ModelConfig
 from inpainting_core.engine import without_fp16
 from inpainting_core.latents import masked_picture, scale_latent, unscale_latent
 from inpainting_core.shapes import Float
-from training.data.pools import PART, Pool, PoolDraws, claim, encode_parts
 
 # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8], stage 3's "hole" [b, 1, h, w]
 Encoded = dict[str, Tensor]
@@ -65,6 +61,15 @@ class Encoder:
         latent, masked = both.chunk(2)
         return {"latent": latent, "masked": masked, "mask": max_pool2d(mask, image.shape[-1] // latent.shape[-1])}
 
+    def with_hole(
+        self,
+        image: Float[Tensor, "b 3 h w"],
+        mask: Float[Tensor, "b 1 h w"],
+        shown: Float[Tensor, "b 3 h w"] | None = None,
+    ) -> Encoded:
+        """And the hole at the picture's size, which a detector looks at."""
+        return self(image, mask, shown) | {"hole": mask.to(self.device)}
+
     @torch.no_grad()
     def pair(
         self,
@@ -82,38 +87,16 @@ class Encoder:
         return encoded | {"object": torch.where(encoded["mask"] > 0, latent, encoded["latent"])}
 
 
-def add_pool_flags(parser: argparse.ArgumentParser) -> None:
-    """Whether a run's samples are encoded once, and where they are kept."""
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples of a set, encoded once; 0: off")
-    parser.add_argument("--pool", help="folder that keeps them, for several runs on the same ones; left out: --out")
-    parser.add_argument("--pool-seed", type=int, help="what they are drawn with; left out: --seed")
+def encoded_by(
+    encode: Callable[..., Encoded], accelerator: Accelerator, *keys: str
+) -> Callable[[dict[str, Tensor]], Encoded]:
+    """What an ``Encoder`` makes of these parts of a batch, and of what its network is ``shown``, if there is such.
 
-
-def samples_of(
-    make: Callable[[int, int, int], Dataset],
-    encode: Callable[[dict[str, Tensor]], Encoded],
-    encoder: Encoder,
-    args: argparse.Namespace,
-    accelerator: Accelerator,
-    pool: str = "latents",
-) -> Dataset:
-    """All samples of a run, ``make(their number, how many in a row have one shape, seed)``.
-
-    With ``--cache-latents`` draws from so many, which all processes encode once, into the folder ``pool`` in ``--pool``
-    or in the run folder.  Raises ValueError where samples of another kind lie there.
+    In the precision that the run works in.
     """
-    batch = args.batch_size * accelerator.num_processes
-    length = args.steps * args.gradient_accumulation * batch
-    if not args.cache_latents:
-        return make(length, batch, args.seed)
-    samples, folder = make(args.cache_latents, PART, pool_seed(args)), Path(args.pool or args.out) / pool
-    with accelerator.main_process_first():
-        claim(folder, samples.facts() | encoder.facts() | {"precision": args.mixed_precision})
-    places = accelerator.process_index, accelerator.num_processes
-    encode_parts(samples, encode, folder, args.batch_size, args.workers, *places)
-    accelerator.wait_for_everyone()
-    return PoolDraws(Pool(folder, len(samples)), length, args.seed, batch)
 
+    def encoded(batch: dict[str, Tensor]) -> Encoded:
+        with accelerator.autocast():
+            return encode(*(batch[key] for key in keys), batch.get("shown"))
 
-def pool_seed(args: argparse.Namespace) -> int:
-    return args.seed if args.pool_seed is None else args.pool_seed
+    return encoded

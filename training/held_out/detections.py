@@ -46,7 +46,7 @@ def matches(masks: Bool[Tensor, "n h w"], truth: Bool[Tensor, "m h w"]) -> Float
 
 @torch.no_grad()
 def recall_and_precision(predict: Predict, image: Tensor, entities: Tensor, batch_size: int = 16) -> dict[str, float]:
-    """Over all pictures: entities found, masks that are right, and the mean IoU of those."""
+    """Over all pictures: entities found, masks that are right, their harmonic mean F1, and the mean IoU of those."""
     hits, masks_seen, truths = [], 0, 0
     for start in range(0, len(image), batch_size):
         scores, logits = predict(image[start : start + batch_size])
@@ -58,6 +58,7 @@ def recall_and_precision(predict: Predict, image: Tensor, entities: Tensor, batc
     return {
         "recall": len(iou) / max(1, truths),
         "precision": len(iou) / max(1, masks_seen),
+        "f1": 2 * len(iou) / max(1, truths + masks_seen),
         "iou": iou.mean().item() if len(iou) else 0.0,
     }
 

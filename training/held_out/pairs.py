@@ -48,6 +48,15 @@ def object_left(fill: Tensor, original: Tensor, with_object: Tensor) -> Float[Te
     return ((fill - original).flatten(1) * signal).sum(1) / signal.square().sum(1)
 
 
+def psnr_name(look: str, strength: float = 1.0) -> str:
+    """What ``look_along_path`` calls the PSNR of a look's fills from this strength."""
+    return f"hole_psnr_{_of(look, strength)}"
+
+
+def _of(look: str, strength: float) -> str:
+    return str(strength) if look == LOOKS[0] else f"{strength}_{look}"
+
+
 def look_along_path(
     engine: DiffusersEngine, pictures: dict[str, Tensor], encoded: Encoded, looks: Sequence[str] = LOOKS
 ) -> tuple[list[Tensor], dict[str, float]]:
@@ -60,7 +69,6 @@ def look_along_path(
     for attention, strength in product(looks, (0.6, 1.0)):
         fill = erase_pairs(engine, encoded, 12, strength, attention, seed=0)
         rows.append(original * (1 - mask) + fill * mask)
-        of = str(strength) if attention == LOOKS[0] else f"{strength}_{attention}"
-        numbers[f"hole_psnr_{of}"] = hole_psnr(fill, original, mask).mean().item()
-        numbers[f"object_left_{of}"] = object_left(fill, original, with_object).mean().item()
+        numbers[psnr_name(attention, strength)] = hole_psnr(fill, original, mask).mean().item()
+        numbers[f"object_left_{_of(attention, strength)}"] = object_left(fill, original, with_object).mean().item()
     return [*rows, original], numbers

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from torch import Tensor, nn
+from torch import nn
 
 from inpainting_core.architecture import ModelConfig, UNetShape, VAEShape
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -71,9 +71,18 @@ def start_at_zero_(unet: UNet2DConditionModel) -> UNet2DConditionModel:
 
 
 def save_networks(
-    path: str | Path, networks: Networks, weights: dict[str, Tensor], config: ModelConfig, dtype: torch.dtype
+    path: str | Path,
+    networks: Networks,
+    trained: nn.Module,
+    config: ModelConfig,
+    training: dict[str, object],
+    dtype: torch.dtype,
 ) -> None:
-    """Write the trained UNet ``weights`` with the base's autoencoder and prompt as one ComfyUI file of ``dtype``."""
+    """Write a ``trained`` UNet with the base's autoencoder and prompt as one ComfyUI file of ``dtype``.
+
+    ``training`` is what the file says of how it was made.
+    """
     vae = {key: value.detach().cpu() for key, value in networks.vae.state_dict().items()}
-    unet = {key: value.detach().cpu() for key, value in weights.items()}
+    unet = {key: value.detach().cpu() for key, value in trained.state_dict().items()}
+    config = replace(config, training=training)
     write_checkpoint(path, Checkpoint(config=config, unet=unet, vae=vae, empty_prompt=networks.empty_prompt), dtype)

@@ -18,10 +18,13 @@ def state_size(networks: Iterable[nn.Module], moved: Iterable[Tensor]) -> int:
     return sum(map(_bytes, weights)) + 2 * sum(map(_bytes, moved))
 
 
-def check_space(out: Path, size: int) -> str:
-    """How much the states of this size will take, in words; raises ValueError where there is no room for them."""
+def check_space(out: Path, size: int, best: bool) -> str:
+    """How much the states of this size will take, the ``best`` one among them, in words.
+
+    Raises ValueError where there is no room for them.
+    """
     there = sum(path.stat().st_size for path in (out / "states").rglob("*") if path.is_file())
-    whole, free = (KEPT + 1) * size, shutil.disk_usage(out).free  # the one before goes after the next is written
+    whole, free = (KEPT + 1 + best) * size, shutil.disk_usage(out).free  # the one before goes after the next is written
     words = f"a state takes {size / GB:.2f} GB; up to {whole / GB:.2f} GB of them in {out}"
     if whole - there > free:
         raise ValueError(f"{words}, where {free / GB:.2f} GB are free: make room, or give --out on another disk.")

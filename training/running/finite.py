@@ -39,6 +39,15 @@ class Skipped:
         return f"moved nothing: {bad}; {self.total} such steps so far"
 
 
+def move(optimizers: Iterable[Optimizer], finite: bool) -> None:
+    """The optimizers' step, after which there are no gradients; without a ``finite`` one nothing moves."""
+    for optimizer in optimizers:
+        if not finite:
+            optimizer.zero_grad(set_to_none=True)  # so that not even weight decay moves
+        optimizer.step()  # in any case: it is how fp16 finds its scale
+        optimizer.zero_grad(set_to_none=True)
+
+
 def moved(optimizers: Iterable[Optimizer]) -> Iterator[Tensor]:
     """Every weight that the optimizers move."""
     for optimizer in optimizers:

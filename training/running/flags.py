@@ -2,7 +2,10 @@
 
 import argparse
 import glob
+import os
 from pathlib import Path
+
+MOST_WORKERS = 8  # a training process keeps no more of them busy
 
 
 def positive(text: str) -> int:
@@ -55,7 +58,11 @@ def add_folder_flags(parser: argparse.ArgumentParser, holds: str) -> None:
     """The run folder, which ``holds`` what the help names, and what is kept in it."""
     parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=natural, default=2, help="processes that prepare pictures (%(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=natural,
+        help=f"processes that prepare pictures; left out: by the cores, up to {MOST_WORKERS}",
+    )
     parser.add_argument("--out", required=True, help=f"run folder: {holds}, sheets, logs, states")
     parser.add_argument(
         "--save-every", type=positive, default=500, help="steps between sheets and resumable states (%(default)s)"
@@ -63,7 +70,20 @@ def add_folder_flags(parser: argparse.ArgumentParser, holds: str) -> None:
     parser.add_argument(
         "--save-minutes", type=not_negative, default=0.0, help="minutes between states besides; 0: by steps alone"
     )
+    parser.add_argument(
+        "--keep",
+        choices=["last", "best"],
+        default="last",
+        help="state whose weights the file gets; best: by --validation (%(default)s)",
+    )
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
+
+
+def workers_here() -> int:
+    """Processes that prepare pictures for one that trains: its share of this machine's cores, but one that it keeps."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # as torch's launchers set it
+    return min(MOST_WORKERS, max(1, cores // trainers - 1))
 
 
 def check_paths(args: argparse.Namespace, names: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ new should stand there (L_SS), and where something runs into the hole it should 
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -118,19 +118,23 @@ def judged_terms(
     teacher: Detections,
     unpaired: bool,
     by: Judgement = Judgement(),
+    without: Container[str] = (),
 ) -> dict[str, Float[Tensor, ""]]:
-    """L_SS in its two terms on D2, L_EFC on both sets; only the fill is pushed.
+    """L_SS in its two terms on D2, L_EFC on both sets, those ``without`` names left out; only the fill is pushed.
 
     On D1 the truth is the teacher's business: there its entities count, ``teacher`` being what is found in its picture.
     """
     found = detector(gradient_in_hole(answer.picture, hole))
     told_by = None if unpaired else teacher
     sundry = {"ios": by.ios, "score": by.score, "form": by.form}
-    efc = {"efc": coherence_loss(found, hole, teacher=told_by, teacher_ios=by.teacher_ios, **sundry).mean()}
-    if not unpaired:
-        return efc
-    ss = suppression_loss(found, hole, scale=by.ss, alpha=by.alpha, **sundry)
-    return {"ss_probability": ss.probability.mean(), "ss_mask": ss.mask.mean()} | efc
+    terms = {}
+    if unpaired and "ss" not in without:
+        ss = suppression_loss(found, hole, scale=by.ss, alpha=by.alpha, **sundry)
+        terms |= {"ss_probability": ss.probability.mean(), "ss_mask": ss.mask.mean()}
+    if "efc" not in without:
+        efc = coherence_loss(found, hole, teacher=told_by, teacher_ios=by.teacher_ios, **sundry)
+        terms["efc"] = efc.mean()
+    return terms
 
 
 def pull_of(

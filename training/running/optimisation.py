@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from diffusers import ModelMixin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import Dataset, default_collate
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
@@ -72,6 +72,13 @@ def frozen_dtype(args: argparse.Namespace) -> torch.dtype:
     return torch.bfloat16 if args.mixed_precision == "bf16" else torch.float32
 
 
+def checkpoint_gradients(args: argparse.Namespace, *networks: ModelMixin) -> None:
+    """Work activations out a second time rather than keep them, where ``--gradient-checkpointing`` asks for it."""
+    if args.gradient_checkpointing:
+        for network in networks:
+            network.enable_gradient_checkpointing()
+
+
 def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
     """The learning rate as a share of its peak after ``step`` optimizer steps."""
     if step < warmup:
@@ -100,8 +107,3 @@ def hole_importance(mask: Float[Tensor, "b 1 h w"], hole_weight: float) -> Float
     """
     share = mask.flatten(1).mean(1).clamp_min(0.02)[:, None, None, None]
     return (1 + hole_weight * mask / share) / (1 + hole_weight)
-
-
-def all_of(samples: Dataset) -> dict[str, Tensor]:
-    """A small data set as one batch."""
-    return default_collate([samples[index] for index in range(len(samples))])

@@ -7,7 +7,7 @@ from pathlib import Path
 from training.running.resume import write_json
 
 # what may change on the way: where things lie, what is shown and how the same numbers are come by
-FREE = {"steps", "save_every", "save_minutes", "workers", "out", "validation", "look", "debug", "pool"}
+FREE = {"steps", "save_every", "save_minutes", "workers", "out", "validation", "look", "debug", "pool", "keep"}
 FREE |= {"global_batch", "gradient_checkpointing", "dtype"}  # a global batch is kept as the passes it comes to
 
 
@@ -31,12 +31,15 @@ def compare(out: Path, now: dict[str, object]) -> list[str]:
     if other:
         raise ValueError(
             f"{out} holds a run that was begun with other flags: {', '.join(other)}. "
-            "Give the flags that it was begun with, or another --out; --steps may only grow."
+            "Give the flags that it was begun with and as many processes, or another --out; --steps may only grow."
         )
     return list(words.values())
 
 
-def write_record(out: Path, now: dict[str, object]) -> None:
+def take_up(out: Path, now: dict[str, object]) -> None:
+    """Record what a run is begun with, or say with what else it goes on; raises as ``compare`` does."""
+    for difference in compare(out, now):
+        print(f"resuming with {difference}")
     write_json(out / "run.json", now)
 
 

@@ -1,5 +1,6 @@
 """Stopping and going on: the whole state of a run on disk, and which samples are still to come."""
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -17,20 +18,21 @@ from training.running.finite import all_finite
 from training.running.stopping import ignore_signals
 
 SEAL = "seal.json"  # every other file's SHA-256, and what the run said of itself; written last
+BEST = "best.json"  # names the state that did best on held-out pictures (``training.running.best``)
 KEPT = 2  # the newest state, and the one before for where the newest turns out to be damaged
 
 
 def save_for_resume(
     accelerator: Accelerator, out: str | Path, step: int, weights: Iterable[Tensor], said: dict[str, int] | None = None
 ) -> None:
-    """Write weights, optimizer, registered objects and random states; the newest two whole states are kept.
+    """Write weights, optimizer, registered objects and random states; the newest two states and the best are kept.
 
     The seal and then the step are written after everything else, so a run killed while saving continues from the state
     before.  ``weights`` are looked at first: raises RunEnded where one is not finite or the disk takes no more, and
     leaves the states that are there.  ``said`` comes back from ``resume``.
     """
     folder, latest = Path(out) / "states", Path(out) / "latest.json"
-    slot = folder / f"{step:08d}"
+    slot = state_at(out, step)
     before = json.loads(latest.read_text())["state"] if latest.exists() else None
     left = f"the state of step {int(before)} is kept" if before else "no state was kept"
     if not all_finite(weights):
@@ -48,10 +50,17 @@ def save_for_resume(
         write_json(slot / SEAL, {"files": digests(slot), "said": said or {}})
         write_json(latest, {"step": step, "state": slot.name})
         keep = {slot.name, *sorted(name for name in sealed(folder) if name < slot.name)[1 - KEPT :]}
+        if (Path(out) / BEST).exists():
+            keep.add(state_at(out, json.loads((Path(out) / BEST).read_text())["step"]).name)
         for old in folder.iterdir():
             if old.name not in keep:
                 shutil.rmtree(old)
     accelerator.wait_for_everyone()  # a launcher ends the first process as soon as another one has ended
+
+
+def state_at(out: str | Path, step: int) -> Path:
+    """Where the state of a step lies."""
+    return Path(out) / "states" / f"{step:08d}"
 
 
 def resume(accelerator: Accelerator, out: str | Path) -> tuple[int, dict[str, int]]:
@@ -84,10 +93,15 @@ def newest_whole(out: Path) -> Path | None:
         if not (slot / SEAL).exists():
             if name == newest and not sealed(folder):
                 return slot
-        elif json.loads((slot / SEAL).read_text())["files"] == digests(slot):
+        elif is_whole(slot):
             return slot
         print(f"the state of step {int(name)} in {folder} is damaged or cut off; going on from the one before.")
     raise ValueError(f"no state in {folder} is whole; give another --out to begin again.")
+
+
+def is_whole(slot: Path) -> bool:
+    """Whether a sealed state's files are as they were written."""
+    return json.loads((slot / SEAL).read_text())["files"] == digests(slot)
 
 
 def sealed(folder: Path) -> list[str]:
@@ -113,12 +127,9 @@ def write_json(path: Path, content: object) -> None:
     path.with_suffix(".tmp").replace(path)
 
 
-def remaining(samples: Dataset, done: int, batch_size: int, accelerator: Accelerator) -> Subset:
-    """The samples that a run resumed after ``done`` steps has not seen yet, in order."""
-    return Subset(samples, range(done * batch_size * accelerator.num_processes, len(samples)))
-
-
-def loader_of(samples: Dataset, passes: int, batch_size: int, workers: int, accelerator: Accelerator) -> DataLoader:
+def loader_of(samples: Dataset, passes: int, args: argparse.Namespace, accelerator: Accelerator) -> DataLoader:
     """Batches of the samples that a run resumed after so many passes has not seen yet, each process its share."""
-    left = remaining(samples, passes, batch_size, accelerator)
-    return accelerator.prepare(DataLoader(left, batch_size, num_workers=workers, worker_init_fn=ignore_signals))
+    seen = passes * args.batch_size * accelerator.num_processes
+    workers = 0 if vars(args).get("cache_latents") else args.workers  # a pool is in memory as far as there is room
+    left = Subset(samples, range(seen, len(samples)))
+    return accelerator.prepare(DataLoader(left, args.batch_size, num_workers=workers, worker_init_fn=ignore_signals))

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from training.running.endings import RunEnded
+
+SIGNALLED = 128  # plus the signal's number: what a shell exits with, and a supervisor starts again
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -14,6 +17,12 @@ class Asked:
 
     def __init__(self) -> None:
         self.signal = 0
+
+    def ended(self, step: int) -> RunEnded:
+        """The end of a run that was asked to stop and has saved this step."""
+        number = self.signal or signal.SIGTERM  # another process may have been the one that was asked
+        name = signal.Signals(number).name
+        return RunEnded(f"{name}: saved at step {step}; the same command goes on from there.", SIGNALLED + number)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -1,0 +1,83 @@
+"""Two processes do what one does on the same global batch, from shards too, and each picture comes once an epoch."""
+
+from collections import Counter
+
+import pytest
+from accelerate.data_loader import BatchSamplerShard
+from PIL import Image
+from torch.utils.data import BatchSampler
+from training_runs import fork_two, logged
+
+from eradiff_core.synthesis import Ranges
+from training import train_vae, train_yoeo_stage1
+from training.data.composites import Composites
+from training.data.detector_scenes import EntityScenes
+from training.data.pairs import DrawnScenes, MatteScenes, Pairs
+from training.data.recipe import Recipe
+from training.data.stream import Stream
+from training.data.views import PictureViews
+from training.prepare_shards import write_shards
+
+COUNT, TAKEN = 7, Recipe(unlabelled="drawn")
+SETS = {
+    "eradiff, mattes": lambda images, block: Pairs(MatteScenes(images, 48, 0), 6 * COUNT, 0, Ranges()),
+    "eradiff, drawn": lambda images, block: Pairs(DrawnScenes(images, 48, 0), 6 * COUNT, 0, Ranges()),
+    "yoeo": lambda images, block: Composites(images, 64, 6 * COUNT, 0, "d1", TAKEN, block),
+    "detector": lambda images, block: EntityScenes(images, 64, 6 * COUNT, 0, TAKEN),
+    "autoencoder": lambda images, block: PictureViews(images, 64, 6 * COUNT, 0, smooth_every=10**9),
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Seven pictures with mattes in shards of 3, 3 and 1."""
+    folder, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("shards")
+    for number in range(COUNT):
+        Image.effect_noise((96, 90), 10 + 5 * number).convert("RGB").save(folder / f"{number}.png")
+        matte = Image.new("L", (96, 90))
+        matte.paste(255, (40, 40, 56, 56))
+        matte.save(folder / f"{number}_matte.png")
+    write_shards(folder, out / "set", 3)
+    return out
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("kind", SETS)
+def test_every_picture_of_uneven_shards_comes_once_an_epoch(shards, kind, processes, monkeypatch):
+    """A global batch of 6; which samples a process is given is accelerate's own choice."""
+    samples, seen, read = SETS[kind](shards, 6), {}, Stream.read
+
+    def watched(stream, index, function, ahead=0):
+        if ahead == 0:
+            seen.setdefault(sample, stream.source.name(stream.order.at(*stream.order.place(index))))
+        return read(stream, index, function, ahead)
+
+    monkeypatch.setattr(Stream, "read", watched)
+    batches = BatchSampler(range(6 * COUNT), 6 // processes, drop_last=True)
+    shares = [BatchSamplerShard(batches, processes, p, even_batches=False) for p in range(processes)]
+    given = [sample for share in shares for batch in share for sample in batch]
+    assert sorted(given) == list(range(6 * COUNT))
+    for sample in given:
+        samples[sample]
+    names = [seen[sample] for sample in range(6 * COUNT)]
+    for start in range(0, len(names), COUNT):
+        assert set(Counter(names[start : start + COUNT]).values()) == {1}, kind
+
+
+def both(script, tmp_path, argv: list[str]) -> None:
+    """One process with a batch of 4, two with 2 each."""
+    one, two = (script.parse_args([*argv, "--out", str(tmp_path / size), "--batch-size", size]) for size in ("4", "2"))
+    fork_two(script.main, two)
+    script.main(one)
+    one, two = (logged(tmp_path / size, "loss") for size in ("4", "2"))
+    assert len(one) == 3 and two == pytest.approx(one, abs=1e-5)
+
+
+def test_stage_1_from_shards(base_file, shards, tmp_path):
+    flags = "--resolution 32 --workers 0 --lr 1e-3 --steps 3 --gradient-accumulation 1 --rectified 0.5".split()
+    flags += ["--unlabelled", "drawn", "--drawn-shapes", "--timestep-power", "0.6"]
+    both(train_yoeo_stage1, tmp_path, ["--base", str(base_file), "--images", str(shards), *flags])
+
+
+def test_the_autoencoder_from_shards(shards, tmp_path):
+    both(train_vae, tmp_path, ["--images", str(shards), *"--size 32 --workers 0 --steps 3".split()])
