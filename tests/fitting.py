@@ -68,8 +68,12 @@ def fit_with(photos: Path, out: Path, flags: str) -> None:
 
 def at_pass(monkeypatch: pytest.MonkeyPatch, pass_number: int, happen) -> None:
     """The loss of this pass, counted from 0, goes through ``happen``."""
+    at_passes(monkeypatch, {pass_number}, happen)
+
+
+def at_passes(monkeypatch: pytest.MonkeyPatch, passes: set[int], happen) -> None:
     here = sys.modules[__name__]
-    monkeypatch.setattr(here, "passed_through", lambda loss, number: happen(loss) if number == pass_number else loss)
+    monkeypatch.setattr(here, "passed_through", lambda loss, number: happen(loss) if number in passes else loss)
 
 
 def did(monkeypatch: pytest.MonkeyPatch, values: dict[int, float]) -> None:

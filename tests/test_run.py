@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from fitting import at_pass, fit_with
 from torch.utils.data import DataLoader, Dataset
 from training_runs import ROOT, assert_equal, events_of, killed_at, logged, state_of
@@ -22,10 +22,11 @@ from training import (
     train_yoeo_stage2,
     train_yoeo_stage3,
 )
-from training.running import disk
+from training.running import disk, lock
 from training.running.endings import RunEnded, run_script
 from training.running.finite import PATIENCE, all_finite
 from training.running.flags import workers_here
+from training.running.optimisation import refuse_sharded
 from training.running.resume import save_for_resume
 from training.running.stopping import SIGNALS
 
@@ -177,6 +178,14 @@ def test_one_run_a_folder(train, tmp_path, capsys):
     assert not (tmp_path / "lock.json").exists()
 
 
+def test_a_lock_that_a_killed_run_left_half_written_holds_nobody_up(train, tmp_path, monkeypatch):
+    """A supervisor starts the run again at once, and may give up on one that refuses."""
+    monkeypatch.setattr(lock, "PATIENCE", 0.01)
+    (tmp_path / "lock.json").write_text('{"pid": 1')
+    train(tmp_path, "--steps 1")
+    assert not (tmp_path / "lock.json").exists()
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -268,3 +277,10 @@ def test_workers_are_chosen_by_the_cores_and_the_processes_that_share_them(monke
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: range(cores), raising=False)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(trainers))
         assert workers_here() == workers, (cores, trainers)
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_a_launcher_that_would_cut_the_networks_up_is_refused_by_name(kind):
+    with pytest.raises(ValueError, match=f"got {kind.value}: launch with docs/accelerate/one_machine.yaml"):
+        refuse_sharded(kind)
+    assert (ROOT / "docs" / "accelerate" / "one_machine.yaml").exists()

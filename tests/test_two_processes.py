@@ -1,12 +1,16 @@
 """Two processes do what one does on the same global batch, from shards too, and each picture comes once an epoch."""
 
+import os
+import signal
 from collections import Counter
 
+import fitting
 import pytest
+import torch
 from accelerate.data_loader import BatchSamplerShard
 from PIL import Image
 from torch.utils.data import BatchSampler
-from training_runs import fork_two, logged
+from training_runs import assert_equal, fork_two, logged, state_of
 
 from eradiff_core.synthesis import Ranges
 from training import train_vae, train_yoeo_stage1
@@ -17,6 +21,7 @@ from training.data.recipe import Recipe
 from training.data.stream import Stream
 from training.data.views import PictureViews
 from training.prepare_shards import write_shards
+from training.running.endings import run_script
 
 COUNT, TAKEN = 7, Recipe(unlabelled="drawn")
 SETS = {
@@ -73,11 +78,31 @@ def both(script, tmp_path, argv: list[str]) -> None:
     assert len(one) == 3 and two == pytest.approx(one, abs=1e-5)
 
 
+def test_a_signal_to_one_process_saves_and_ends_both_at_one_step(photos, tmp_path, monkeypatch):
+    def interrupt(loss: torch.Tensor) -> torch.Tensor:
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    def run(out: str, code: int) -> None:
+        flags = f"--images {photos} --out {tmp_path / out} --workers 0 --steps 4 --ema 0.5"
+        fork_two(lambda args: run_script(lambda: args, fitting.fit), fitting.parse_args(flags.split()), code)
+
+    run("whole", 0)
+    with monkeypatch.context() as patch:
+        fitting.at_pass(patch, 1, interrupt)
+        run("parts", 128 + signal.SIGTERM)
+    assert (tmp_path / "parts" / "states" / "00000002").exists()
+    run("parts", 0)
+    assert_equal(*(state_of(tmp_path / out, 4) for out in ("whole", "parts")))
+
+
 def test_stage_1_from_shards(base_file, shards, tmp_path):
     flags = "--resolution 32 --workers 0 --lr 1e-3 --steps 3 --gradient-accumulation 1 --rectified 0.5".split()
     flags += ["--unlabelled", "drawn", "--drawn-shapes", "--timestep-power", "0.6"]
     both(train_yoeo_stage1, tmp_path, ["--base", str(base_file), "--images", str(shards), *flags])
 
 
+@pytest.mark.full  # half a minute, of the autoencoder's scale alone
 def test_the_autoencoder_from_shards(shards, tmp_path):
     both(train_vae, tmp_path, ["--images", str(shards), *"--size 32 --workers 0 --steps 3".split()])

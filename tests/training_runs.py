@@ -49,16 +49,19 @@ def killed_at(monkeypatch, stop: int):
 
 def launch_two(module: str, argv: list[str]) -> None:
     """Run a script in two processes that speak through gloo."""
-    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu"]
-    command += "--num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no".split()
-    command += ["--main_process_port", "0", "-m", module, *argv]
+    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    command += "--config_file docs/accelerate/one_machine.yaml --num_processes 2 --main_process_port 0".split()
+    command += ["-m", module, *argv]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     launched = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert launched.returncode == 0, launched.stderr[-3000:]
 
 
-def fork_two(main: Callable, args: argparse.Namespace) -> None:
-    """Run a script's ``main`` in two copies of this process that speak through gloo: nothing is imported anew."""
+def fork_two(main: Callable, args: argparse.Namespace, code: int = 0) -> None:
+    """Run a script's ``main`` in two copies of this process that speak through gloo: nothing is imported anew.
+
+    Both must end with this exit code.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -76,7 +79,7 @@ def fork_two(main: Callable, args: argparse.Namespace) -> None:
         process.start()
     for process in started:
         process.join()
-    assert [process.exitcode for process in started] == [0, 0]
+    assert [process.exitcode for process in started] == [code, code]
 
 
 def events_of(out: Path) -> EventAccumulator:

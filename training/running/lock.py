@@ -12,6 +12,8 @@ import psutil
 
 BEAT = 30  # seconds between two signs of life, which a process on another machine is known by
 SILENCE = 10 * BEAT  # after which it counts as gone
+PATIENCE = 5  # seconds in which a lock is written
+NOBODY = {"pid": 0, "host": socket.gethostname(), "started": 0}  # no process that trains has this number
 
 
 class Lock:
@@ -37,10 +39,7 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     def _take_over(self) -> None:
-        try:
-            owner = json.loads(self.path.read_text())
-        except ValueError:  # its owner was killed while writing it
-            owner = {"pid": 0, "host": "unknown", "started": 0}
+        owner = self._owner() or self._owner(patience=PATIENCE) or NOBODY
         named = f"process {owner['pid']} on {owner['host']}"
         if owner != self.me and _lives(owner, self.path):
             raise ValueError(
@@ -50,6 +49,14 @@ class Lock:
         if owner != self.me:
             print(f"{self.path.parent} was left by {named}, which is gone; taking it over.")
         self._write("w")
+
+    def _owner(self, patience: float = 0.0) -> dict[str, int | str | float] | None:
+        """Who holds it; None while that cannot be read: it is being written, or its owner was killed over that."""
+        time.sleep(patience)
+        try:
+            return json.loads(self.path.read_text())
+        except (ValueError, FileNotFoundError):
+            return None
 
     def _write(self, mode: str) -> None:
         with self.path.open(mode) as file:

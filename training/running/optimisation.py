@@ -5,7 +5,7 @@ import math
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
 from diffusers import ModelMixin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -52,10 +52,20 @@ def accelerator_of(args: argparse.Namespace) -> Accelerator:
         project_dir=args.out,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
     )
+    refuse_sharded(accelerator.distributed_type)
     if args.global_batch:
         args.gradient_accumulation = passes_of(args.global_batch, args.batch_size, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = args.gradient_accumulation
     return accelerator
+
+
+def refuse_sharded(kind: DistributedType) -> None:
+    """A run averages, clips, checks and writes whole networks; raises ValueError where a launcher would cut them up."""
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
+        raise ValueError(
+            f"these trainings run on many cards by data parallelism alone, got {kind.value}: launch with "
+            "docs/accelerate/one_machine.yaml; --gradient-checkpointing, --lora-rank and bf16 save memory."
+        )
 
 
 def passes_of(whole: int, batch_size: int, processes: int) -> int:

@@ -19,6 +19,7 @@ from training.running.stopping import ignore_signals
 
 SEAL = "seal.json"  # every other file's SHA-256, and what the run said of itself; written last
 BEST = "best.json"  # names the state that did best on held-out pictures (``training.running.best``)
+AHEAD = 4  # batches that each worker prepares ahead: benchmarks.slow_storage says what fewer and more are worth
 KEPT = 2  # the newest state, and the one before for where the newest turns out to be damaged
 
 
@@ -42,13 +43,14 @@ def save_for_resume(
     accelerator.wait_for_everyone()
     try:
         accelerator.save_state(str(slot))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            write_json(slot / SEAL, {"files": digests(slot), "said": said or {}})
+            write_json(latest, {"step": step, "state": slot.name})
     except (OSError, RuntimeError, SafetensorError) as error:  # each library has its own for a full disk
         shutil.rmtree(slot, ignore_errors=True)
         raise RunEnded(f"step {step} could not be saved in {folder} ({error}); {left}. Free space there.") from error
-    accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        write_json(slot / SEAL, {"files": digests(slot), "said": said or {}})
-        write_json(latest, {"step": step, "state": slot.name})
         keep = {slot.name, *sorted(name for name in sealed(folder) if name < slot.name)[1 - KEPT :]}
         if (Path(out) / BEST).exists():
             keep.add(state_at(out, json.loads((Path(out) / BEST).read_text())["step"]).name)
@@ -132,4 +134,8 @@ def loader_of(samples: Dataset, passes: int, args: argparse.Namespace, accelerat
     seen = passes * args.batch_size * accelerator.num_processes
     workers = 0 if vars(args).get("cache_latents") else args.workers  # a pool is in memory as far as there is room
     left = Subset(samples, range(seen, len(samples)))
-    return accelerator.prepare(DataLoader(left, args.batch_size, num_workers=workers, worker_init_fn=ignore_signals))
+    ahead = AHEAD if workers else None
+    loader = DataLoader(
+        left, args.batch_size, num_workers=workers, prefetch_factor=ahead, worker_init_fn=ignore_signals
+    )
+    return accelerator.prepare(loader)
