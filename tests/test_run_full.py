@@ -57,7 +57,10 @@ def interrupt(photos, out: Path, rng, number: signal.Signals) -> tuple[int, int,
     before, process = latest(out), start(photos, out)
     while not (out / "lock.json").exists() and process.is_alive():
         time.sleep(0.01)
-    time.sleep(rng.uniform(0.0, 1.5))
+    if rng.random() < 0.5:  # not before it has kept something: how fast that is depends on the machine
+        while latest(out) == before and process.is_alive():
+            time.sleep(0.01)
+    time.sleep(rng.uniform(0.0, 0.5))
     if process.is_alive():
         os.kill(process.pid, number)
     process.join()
@@ -92,19 +95,17 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(tmp_path / "disk")], check=True)
 
 
-@pytest.mark.parametrize("foreseen", [True, False])
-def test_full_disks_lose_nothing(photos, undisturbed, small_disk, foreseen, monkeypatch):
-    """``foreseen``: by the free space, or when a write fails, in whichever file."""
+def test_full_disks_lose_nothing(photos, undisturbed, small_disk, monkeypatch):
+    """Nobody foresees it: a write fails, in whichever file."""
     rng, kept = np.random.default_rng(28), []
-    if not foreseen:
-        usage = shutil.disk_usage(small_disk)
-        monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+    usage = shutil.disk_usage(small_disk)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage._replace(free=10**9))
     for number in range(5):
         out, filler = small_disk / str(number), small_disk / "filler"
         assert whole(photos, out, "--steps", "7") == 0  # as many as there is room for its first state
         room = os.statvfs(small_disk)
         filler.write_bytes(bytes(room.f_bavail * room.f_frsize - int(rng.integers(20_000, 120_000))))
-        assert whole(photos, out) in (1, 2), "in a sentence, and not by a signal"
+        assert whole(photos, out) == 1, "in a sentence"
         kept.append(latest(out))
         filler.unlink()
         assert whole(photos, out) == 0
