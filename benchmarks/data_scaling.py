@@ -3,8 +3,8 @@
     python -m benchmarks.data_scaling --out docs/scaling.svg          # a few minutes, 200 MB of a temporary folder
 
 A folder of a million pictures is a million hard links to a few, shards are links to one of a thousand pictures.  Each
-measure is a process of its own: the seconds of processor time from the flags to the first sample, the memory that this
-takes beyond the libraries, and the samples a second of one worker on 128 px pictures that are all in the cache, so that
+measure is a process of its own: the seconds of processor time from the flags to the first sample, the memory that it then
+keeps beyond the libraries, and the samples a second of one worker on 128 px pictures that are all in the cache, so that
 only the bookkeeping differs between the sizes.
 """
 
