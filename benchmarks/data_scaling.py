@@ -3,9 +3,9 @@
     python -m benchmarks.data_scaling --out docs/scaling.svg          # a few minutes, 200 MB of a temporary folder
 
 A folder of a million pictures is a million hard links to a few, shards are links to one of a thousand pictures.  Each
-measure is a process of its own: the seconds of processor time from the flags to the first sample, the memory that it then
-keeps beyond the libraries, and the samples a second of one worker on 128 px pictures that are all in the cache, so that
-only the bookkeeping differs between the sizes.
+measure is a process of its own: the seconds of processor time from the flags to the first sample, the memory that it
+then keeps beyond the libraries, and the samples a second of one worker on 128 px pictures that are all in the cache, so
+that only the bookkeeping differs between the sizes.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def plot(found: dict[str, dict[str, dict[str, float]]]) -> str:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of pictures, in thousands each")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of pictures, multiples of 1,000")
     parser.add_argument("--out", type=Path, help="SVG file for the plot")
     return parser.parse_args(argv)
 
