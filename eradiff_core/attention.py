@@ -97,7 +97,7 @@ def attend(
     check_mode(mode)
     if mode == "off":
         return kernel(q, k, v)
-    return attend_rows(q, k, v, split_rows(hole), mode, kernel, _for_each_key(softness, q))
+    return attend_rows(q, k, v, split_rows(hole), mode, kernel, for_each_key(softness, q))
 
 
 def split_rows(hole: Bool[Tensor, "b n"]) -> list[Tokens]:
@@ -150,11 +150,19 @@ def _look(q: Tensor, k: Tensor, v: Tensor, kernel: Callable) -> Tensor:
     return kernel(q, k, v)[..., :width]
 
 
-def _for_each_key(softness: float | Tensor, q: Tensor) -> Float[Tensor, "b n"] | None:
+def for_each_key(softness: float | Tensor, q: Tensor) -> Float[Tensor, "b n"] | None:
     """The weight of each sample's tokens, in fp32; None where all of them are 0 for certain."""
     if not isinstance(softness, Tensor) and softness == 0:
         return None
     return torch.as_tensor(softness, dtype=torch.float32, device=q.device).expand(len(q), q.shape[2])
+
+
+def as_bias(hole: Bool[Tensor, "b n"], mode: str, weights: Float[Tensor, "b n"] | None) -> Float[Tensor, "b 1 n n"]:
+    """What ``attend_rows`` does, as numbers to add to the logits: for a model that has a mask of its own to add."""
+    looked_at = hole & ~hole.all(1, keepdim=True) if weights is None else hole
+    blocked = looked_at[:, None, :] & (hole[:, :, None] | (mode == "strict"))
+    logs = torch.full(hole.shape, -torch.inf, device=hole.device) if weights is None else weights.log()
+    return torch.where(blocked, logs[:, None, :], 0.0)[:, None]
 
 
 def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HARD) -> SelfAttention | None:
@@ -177,7 +185,7 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HA
         sigma: Tensor,
         kernel: Callable = scaled_dot_product_attention,
     ) -> Tensor:
-        weights = _for_each_key(softness.at(sigma), q)
+        weights = for_each_key(softness.at(sigma), q)
         return attend_rows(q, k, v, rows(height, width, len(q), q.device), mode, kernel, weights)
 
     return attention

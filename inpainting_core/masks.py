@@ -130,6 +130,11 @@ def to_tokens(mask: Float[Tensor, "b 1 h w"], height: int, width: int) -> Bool[T
     return to_grid(mask, height, width).flatten(1) > 0
 
 
+def to_patches(mask: Float[Tensor, "b 1 h w"], patch: int) -> Bool[Tensor, "b n"]:
+    """The mask on tokens of patch x patch cells, row after row, the last ones filled up: a touched token is hole."""
+    return F.max_pool2d(mask, patch, ceil_mode=True).flatten(1) > 0
+
+
 def components(mask: Float[Tensor, "1 1 h w"]) -> Int[Tensor, "h w"]:
     """Number the connected parts of a hole 1, 2, ... from top to bottom; 0 is no hole."""
     labels, _ = ndimage.label(mask[0, 0].cpu().numpy() > 0, NEIGHBOURS)

@@ -241,7 +241,7 @@ def test_a_model_that_is_no_unet_is_refused(model):
     other.add_object_patch("diffusion_model", torch.nn.Linear(1, 1))
     for mode in ("rectified", "off"):
         with pytest.raises(
-            ValueError, match=re.escape("model must be a UNet (SD1.5, SD2 or SDXL, for example), got Linear.")
+            ValueError, match="model must be a UNet .* or a transformer of FLUX, .*, got Linear, whose order of"
         ):
             patched(other, mode=mode)
 
