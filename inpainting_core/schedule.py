@@ -1,9 +1,11 @@
-"""Stable Diffusion's noise schedule: its tables, its conversions and the timesteps that samplers visit.
+"""How a picture becomes noise: what every such path has, Stable Diffusion's, and the timesteps that samplers visit.
 
-Two notations meet here.  Training adds noise as ``sqrt(abar) x0 + sqrt(1 - abar) noise``;
+Two notations meet in Stable Diffusion's.  Training adds noise as ``sqrt(abar) x0 + sqrt(1 - abar) noise``;
 samplers move in ``x0 + sigma noise`` (Karras et al. 2022), where ``sigma = sqrt((1 - abar) / abar)``.
+The other path is ``flow.RectifiedFlow``.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import torch
@@ -14,11 +16,59 @@ from inpainting_core.shapes import Float, Int
 PREDICTIONS = ("epsilon", "v_prediction")
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The scaled-linear schedule: 1000 steps, betas 0.00085 to 0.012.
+class Path(ABC):
+    """A clean picture's way to noise in ``steps`` timesteps.
 
-    ``signal[t]`` is the paper's abar_t, ``sigmas[t]`` the noise level of ``x0 + sigma noise``; both ``[steps]``, fp32.
+    ``signal[t]`` is the picture's share of the variance, the rest is noise's; ``sigmas[t]`` is the level of noise that
+    samplers count in.  Both ``[steps]``.
+    """
+
+    steps: int
+    signal: Float[Tensor, "steps"]
+    sigmas: Float[Tensor, "steps"]
+
+    def sigmas_for(self, timesteps: tuple[int, ...]) -> Float[Tensor, "n"]:
+        """Noise levels of a sampler's timesteps, with the final 0 appended."""
+        if not timesteps or not all(0 <= t < self.steps for t in timesteps):
+            raise ValueError(f"timesteps must lie in 0..{self.steps - 1}, got {timesteps}.")
+        return torch.cat([self.sigmas[list(timesteps)], torch.zeros(1)])
+
+    def timestep_of(self, sigma: Float[Tensor, "b"]) -> Int[Tensor, "b"]:
+        """The timestep whose noise level is nearest on a logarithmic scale."""
+        distance = sigma.log()[:, None] - self.sigmas.log().to(sigma)[None]
+        return distance.abs().argmin(1)
+
+    @abstractmethod
+    def add_noise(self, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b"]) -> Tensor:
+        """What a network is shown, at each sample's share of the picture."""
+
+    @abstractmethod
+    def learned(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What a network gives where clean picture and noise are these; losses hold it against that."""
+
+    @abstractmethod
+    def jump_gap(self, signal_t: Float[Tensor, "b"], signal_s: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """Where a jump from t to s takes d from the clean picture, a network has to give d / gap more."""
+
+    @abstractmethod
+    def jump_weight(self, signal_t: Float[Tensor, "b"], signal_s: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """What a squared error of the network at t costs at s, after a deterministic jump."""
+
+    @abstractmethod
+    def noised(self, clean: Tensor, noise: Tensor, sigma: Float[Tensor, ""]) -> Tensor:
+        """A sampler's state: the picture noised to a level."""
+
+    @abstractmethod
+    def shown(self, x: Tensor, sigma: Float[Tensor, ""]) -> Tensor:
+        """What a network is shown of a sampler's state: the two notations' difference."""
+
+
+@dataclass(frozen=True)
+class Schedule(Path):
+    """Stable Diffusion's path, which preserves the variance: scaled-linear, 1000 steps, betas 0.00085 to 0.012.
+
+    ``signal[t]`` is the paper's abar_t, ``sigmas[t]`` the noise level of ``x0 + sigma noise``; both fp32.  Losses see
+    networks give the noise, whatever they predict (``noise_from``).
     """
 
     beta_start: float = 0.00085
@@ -33,16 +83,25 @@ class Schedule:
         object.__setattr__(self, "signal", signal.float())
         object.__setattr__(self, "sigmas", ((1 - signal) / signal).sqrt().float())
 
-    def sigmas_for(self, timesteps: tuple[int, ...]) -> Float[Tensor, "n"]:
-        """Noise levels of a sampler's timesteps, with the final 0 appended."""
-        if not timesteps or not all(0 <= t < self.steps for t in timesteps):
-            raise ValueError(f"timesteps must lie in 0..{self.steps - 1}, got {timesteps}.")
-        return torch.cat([self.sigmas[list(timesteps)], torch.zeros(1)])
+    def add_noise(self, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b"]) -> Tensor:
+        return add_noise(clean, noise, signal)
 
-    def timestep_of(self, sigma: Float[Tensor, "b"]) -> Int[Tensor, "b"]:
-        """The timestep whose noise level is nearest on a logarithmic scale."""
-        distance = sigma.log()[:, None] - self.sigmas.log().to(sigma)[None]
-        return distance.abs().argmin(1)
+    def learned(self, clean: Tensor, noise: Tensor) -> Tensor:
+        return noise
+
+    def jump_gap(self, signal_t: Float[Tensor, "b"], signal_s: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """sigma_t - sigma_s."""
+        return ((1 - signal_t) / signal_t).sqrt() - ((1 - signal_s) / signal_s).sqrt()
+
+    def jump_weight(self, signal_t: Float[Tensor, "b"], signal_s: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """abar_s (sigma_t - sigma_s)^2."""
+        return signal_s * self.jump_gap(signal_t, signal_s).square()
+
+    def noised(self, clean: Tensor, noise: Tensor, sigma: Float[Tensor, ""]) -> Tensor:
+        return clean + sigma * noise
+
+    def shown(self, x: Tensor, sigma: Float[Tensor, ""]) -> Tensor:
+        return x / (1 + sigma**2).sqrt()
 
 
 def trailing_timesteps(steps: int, strength: float = 1.0, total: int = 1000) -> tuple[int, ...]:

@@ -78,6 +78,18 @@ def literal_chain_loss(predict_noise, z_original, z_object, noise, t, gamma, sig
     return (mixed(after) - jumped).square().mean()
 
 
+def literal_flow_loss(predict_velocity, z_original, z_object, noise, t, gamma, steps=1000):
+    """The same on a rectified flow, ``(1 - s) x0 + s noise``: an Euler step from s to u, one sample at a time."""
+    s, u = (t + 1) / steps, max(t + 1 - gamma, 0) / steps
+
+    def mixed(s):
+        share = s**2 / ((1 - s) ** 2 + s**2)  # of the object as of the noise
+        return (1 - s) * ((1 - share) * z_original + share * z_object) + s * noise
+
+    jumped = mixed(s) + (u - s) * predict_velocity(mixed(s), t)
+    return (mixed(u) - jumped).square().mean()
+
+
 def membrane(values: torch.Tensor, known: torch.Tensor, sweeps: int = 4000) -> torch.Tensor:
     """The harmonic surface between known values: every other pixel is the mean of its four neighbours."""
     surface = values * known

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, LCMScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, LCMScheduler
 
 from eradiff_core.cro import MIXINGS
 from eradiff_core.pipeline import Walk
 from eradiff_core.sampler import ddim, mixed_start, path
 from inpainting_core.choosing import Choice
-from inpainting_core.schedule import Schedule
+from inpainting_core.flow import RectifiedFlow, denoised_by
+from inpainting_core.schedule import Schedule, trailing_timesteps
 from yoeo_core.consistency import lcm, timesteps
 from yoeo_core.consistency import path as lcm_path
 
@@ -61,6 +62,32 @@ def test_eradiff_steps_equal_the_ddim_scheduler(steps, tolerance):
     for t in scheduler.timesteps:
         expected = scheduler.step(predict_noise(expected, int(t)), t, expected).prev_sample
     assert torch.allclose(ddim(model, clean + sigmas[0] * noise, sigmas), expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 10])
+def test_eradiff_steps_on_a_flow_equal_the_euler_scheduler(steps):
+    """A state and sigma of the flow in place of ``x0 + sigma noise``; the rule of a step is the same."""
+    flow, scheduler = RectifiedFlow(), FlowMatchEulerDiscreteScheduler()
+
+    def velocity(x, s):
+        return (x * (0.7 + s / 3)).tanh() - 0.1 * x.roll(1, dims=-1)
+
+    sigmas = flow.sigmas_for(trailing_timesteps(steps)).double()
+    scheduler.set_timesteps(sigmas=sigmas[:-1].tolist())
+    start = expected = flow.noised(latent(1), latent(2), sigmas[0])
+    for t, s in zip(scheduler.timesteps, sigmas[:-1], strict=True):
+        expected = scheduler.step(velocity(expected, s), t, expected).prev_sample
+    got = ddim(lambda x, s: denoised_by(velocity(x, s[0]), x, s), start, sigmas)
+    assert torch.allclose(got, expected.double(), atol=1e-5, rtol=0)
+
+
+def test_yoeo_steps_on_a_flow_renoise_along_it():
+    flow, generators = RectifiedFlow(), Choice(2, seed=7).generators
+    sigmas = flow.sigmas_for(timesteps(2))
+    got = lcm(generators, flow)(lambda x, s: 0.5 * x, latent(0).float(), sigmas)
+    first = 0.5 * latent(0).float()
+    noise = torch.cat([torch.randn(1, 4, 6, 8, generator=generator) for generator in Choice(2, seed=7).generators])
+    assert torch.allclose(got, 0.5 * ((1 - sigmas[1]) * first + sigmas[1] * noise), atol=1e-6)
 
 
 def test_yoeo_s_timesteps_are_the_authors():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inpainting_core.choosing import draw_noise
-from inpainting_core.schedule import Schedule
+from inpainting_core.schedule import Path, Schedule
 from inpainting_core.shapes import Float
 
 TIMESTEPS = (999, 749, 499, 249)
@@ -29,17 +29,19 @@ def path(steps: int = 2) -> Float[Tensor, "n"]:
     return Schedule().sigmas_for(timesteps(steps))
 
 
-def boundary_scaling(sigma: Float[Tensor, ""]) -> tuple[Tensor, Tensor]:
+def boundary_scaling(sigma: Float[Tensor, ""], along: Path) -> tuple[Tensor, Tensor]:
     """c_skip and c_out, which make the step the identity at t = 0 (Song et al. 2023, eq. 5 as LCM scales it)."""
-    scaled = TIMESTEP_SCALING * Schedule().timestep_of(sigma[None])[0]
+    scaled = TIMESTEP_SCALING * along.timestep_of(sigma[None])[0]
     return SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2), scaled / (scaled**2 + SIGMA_DATA**2) ** 0.5
 
 
-def lcm(generators: list[torch.Generator]) -> Callable:
+def lcm(generators: list[torch.Generator], along: Path | None = None) -> Callable:
     """A sampler in k-diffusion's calling form whose fresh noise comes from ``generators`` (CPU ones), one a sample.
 
-    The noise is drawn on the CPU, so that a seed gives the same picture on every device.
+    It moves ``along`` a path, Stable Diffusion's where none is given.  The noise is drawn on the CPU, so that a seed
+    gives the same picture on every device.
     """
+    along = along or Schedule()
 
     def sample(
         model: Callable,
@@ -54,11 +56,11 @@ def lcm(generators: list[torch.Generator]) -> Callable:
             denoised = model(x, sigma.expand(len(x)), **(extra_args or {}))
             if callback is not None:
                 callback({"i": i, "x": x, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-            # 2. boundary scaling, in the variance-preserving notation that LCM is written in
-            c_skip, c_out = boundary_scaling(sigma)
-            x = c_out * denoised + c_skip * x / (1 + sigma**2).sqrt()
+            # 2. boundary scaling, in the network's notation, which LCM is written in
+            c_skip, c_out = boundary_scaling(sigma, along)
+            x = c_out * denoised + c_skip * along.shown(x, sigma)
             # 3. renoise to the next level; the last one is 0 and adds nothing
-            x = x + sigma_next * draw_noise(x.shape, generators, x.dtype).to(x.device)
+            x = along.noised(x, draw_noise(x.shape, generators, x.dtype).to(x.device), sigma_next)
         return x
 
     return sample
