@@ -10,10 +10,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 from scipy import ndimage
 from stock_checkpoint import write_stock_checkpoint
+from torch import Tensor
 
+from inpainting_core.masks import to_patches
 from workflows.client import Client, Interrupted, NodeError, PromptError, saved_pictures, with_mask
 from workflows.comfyui import Server
 from workflows.convert import fill_in, take_picture, to_prompt
@@ -136,6 +140,70 @@ def test_sra_graph_runs_on_a_stock_checkpoint(server: Server, photo: Path, stock
     rectified, plain = drive(server, scenario)
     assert rectified.shape == plain.shape == (192, 256, 3)
     assert (rectified != plain).any()
+
+
+def test_sra_in_a_transformer_ends_with_its_own_sampler(server: Server, photo: Path, stock_checkpoint: str):
+    """A tiny SD3 by the stock loader: another sampler on the same MODEL makes the same bits before and afterwards."""
+    write_tiny_sd3(server.base / "models" / "diffusion_models" / "tiny-sd3.safetensors")
+
+    async def scenario(client: Client) -> tuple[Tensor, ...]:
+        picture = await client.upload(with_mask(photo, photo.with_name("mask.png")), "photo.png")
+        sampling = {"seed": 1, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+        sampling |= {"positive": ["text", 0], "negative": ["text", 0], "latent_image": ["latent", 0]}
+        prompt = {
+            "picture": {"class_type": "LoadImage", "inputs": {"image": picture}},
+            "model": {
+                "class_type": "UNETLoader",
+                "inputs": {"unet_name": "tiny-sd3.safetensors", "weight_dtype": "default"},
+            },
+            "stock": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": stock_checkpoint}},
+            "text": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["stock", 1]}},
+            "latent": {
+                "class_type": "EmptySD3LatentImage",
+                "inputs": {"width": 256, "height": 192, "batch_size": 1},
+            },
+            "sra": {"class_type": "EraseOnceSRA", "inputs": {"model": ["model", 0], "mask": ["picture", 1]}},
+            "sampler": {"class_type": "KSampler", "inputs": sampling | {"model": ["model", 0]}},
+            "save": {"class_type": "SaveLatent", "inputs": {"samples": ["sampler", 0], "filename_prefix": "before"}},
+        }
+        prompt["sra"]["inputs"] |= {"mode": "rectified", "blocks": "all", "start_percent": 0.0, "end_percent": 1.0}
+        made = []
+        for name, model in (("before", "model"), ("rectified", "sra"), ("after", "model")):
+            prompt["sampler"]["inputs"]["model"] = [model, 0]
+            fill_in(prompt, "SaveLatent", filename_prefix=name)
+            await client.run(prompt)
+            made.append(load_file(server.base / "output" / f"{name}_00001_.latent")["latent_tensor"])
+        return tuple(made)
+
+    before, rectified, after = drive(server, scenario)
+    assert before.isfinite().all() and (before == after).all()
+    hole = to_patches(torch.from_numpy(np.array(Image.open(photo.with_name("mask.png"))) / 255.0)[None, None], 16)
+    changed = ((rectified - before).abs() > 1e-5).any(1).float()[:, None]
+    assert (to_patches(changed, 2) == hole).all(), "in its one block the hole's tokens alone see less"
+
+
+def write_tiny_sd3(path: Path) -> None:
+    """Random weights of a transformer that ComfyUI detects as an SD3, for the stock checkpoint's text encoder."""
+    width, generator = 64, torch.Generator().manual_seed(0)
+    shapes = {"pos_embed": (1, 36 * 36, width), "x_embedder.proj.weight": (width, 16, 2, 2)}
+    shapes |= {"x_embedder.proj.bias": (width,), "context_embedder.weight": (width, 768)}
+    shapes |= {"context_embedder.bias": (width,), "final_layer.linear.weight": (64, width)}
+    shapes |= {"final_layer.linear.bias": (64,), "final_layer.adaLN_modulation.1.weight": (2 * width, width)}
+    shapes |= {"final_layer.adaLN_modulation.1.bias": (2 * width,)}
+    layers = {"t_embedder.mlp.0": (width, 256), "t_embedder.mlp.2": (width, width)}
+    layers |= {"y_embedder.mlp.0": (width, 768), "y_embedder.mlp.2": (width, width)}
+    for block, parts in (("context_block", 2), ("x_block", 6)):  # of the last block of all, which ends the text
+        layers |= {f"joint_blocks.0.{block}.attn.qkv": (3 * width, width)}
+        layers |= {f"joint_blocks.0.{block}.adaLN_modulation.1": (parts * width, width)}
+    layers |= {"joint_blocks.0.x_block.attn.proj": (width, width)}
+    layers |= {
+        "joint_blocks.0.x_block.mlp.fc1": (4 * width, width),
+        "joint_blocks.0.x_block.mlp.fc2": (width, 4 * width),
+    }
+    for name, (out, into) in layers.items():
+        shapes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    weights = {name: torch.randn(shape, generator=generator) * shape[-1] ** -0.5 for name, shape in shapes.items()}
+    save_file({f"model.diffusion_model.{name}": weight for name, weight in weights.items()}, path)
 
 
 def test_check_and_retry_says_what_it_took_and_shows_what_is_left(server: Server, photo: Path):
