@@ -34,8 +34,10 @@ SHOWN = {  # the part of the photograph that is shown: left, top, right, bottom
     "sra_stock_sampler": (295, 60, 475, 420),
     "video_one_mask": (206, 0, 422, 432),
     "words_boxes_points_sam3": (250, 40, 430, 400),
+    "sra_flux_fill": (295, 60, 475, 420),
 }
-SAME_AS = {"words_boxes_points_sam3": "erase_yoeo"}  # by the given mask of the same bird, where there is no SAM 3 yet
+# Where the user's files are missing: the given mask of the same bird instead of SAM 3's, and the nano instead of FLUX.
+SAME_AS = {"words_boxes_points_sam3": "erase_yoeo", "sra_flux_fill": "sra_stock_sampler"}
 
 
 async def main(names: list[str], address: str) -> None:
