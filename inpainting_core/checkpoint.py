@@ -151,6 +151,9 @@ def _read_folder(folder: Path) -> Checkpoint:
 
 def _laid_over(tensors: dict[str, Tensor], base: Checkpoint | None, source: str) -> Checkpoint:
     """UNet weights alone, in diffusers' or LDM names: everything else is the base's."""
+    for key in (key for key in tensors if "lora_" in key.lower()):
+        rule = f"{source} must hold a whole UNet, got a LoRA's part of one, such as {key}"
+        raise ValueError(f"{rule}; load its base here and lay the LoRA over that with ComfyUI's Load LoRA.")
     if not {"conv_in.weight", "input_blocks.0.0.weight"} & tensors.keys():
         got = f"got weights such as {next(iter(tensors), 'none at all')}; take a whole inpainting checkpoint"
         raise ValueError(f"{source} must hold a Stable Diffusion UNet, {got}.")

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import CONFIG, assert_same, diffusers_folder, refuses
+from checkpoint_files import CONFIG, XL_CONFIG, assert_same, diffusers_folder, refuses
+from peft import LoraConfig
 from safetensors.torch import save_file
+from tiny import tiny_checkpoint
 
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint
 from inpainting_core.engine import build_unet
@@ -56,6 +58,63 @@ def test_a_bare_ldm_unet_is_laid_over_its_base(tmp_path: Path, base: Checkpoint,
 def test_a_lone_unet_folder_is_laid_over_its_base(tmp_path: Path, base: Checkpoint, other_unet):
     folder = diffusers_folder(tmp_path / "sd", replace(base, unet=other_unet)) / "unet"
     assert_same(read_checkpoint(folder, base).unet, other_unet)
+
+
+# of neighbours that stand on SDXL-Inpaint
+
+
+@pytest.fixture(scope="module")
+def sdxl() -> Checkpoint:
+    return tiny_checkpoint(XL_CONFIG)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_rorems_unet_is_laid_over_an_sdxl_inpaint(tmp_path: Path, sdxl: Checkpoint, dtype: torch.dtype):
+    """Published as a diffusers UNet, a folder whose file may be taken out of it and renamed."""
+    other = {key: value.to(dtype) for key, value in tiny_checkpoint(XL_CONFIG, seed=1).unet.items()}
+    folder = diffusers_folder(tmp_path / "RORem", replace(sdxl, unet=other)) / "unet"
+    (weights,) = folder.glob("*.safetensors")
+    alone = weights.rename(tmp_path / "rorem.safetensors")
+    read = read_checkpoint(alone, sdxl)
+    assert_same(read.unet, other)
+    assert read.config is sdxl.config and read.empty_prompt is sdxl.empty_prompt
+
+
+def osor(phase: int) -> dict[str, torch.Tensor]:
+    """OSOR-SDXL's weights as its authors' scripts save them: the LoRA, the last layer and, later, the alpha head."""
+    unet = build_unet(XL_CONFIG.unet)
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_k", "to_q", "to_v", "to_out.0", "conv1"]))
+    kept = {f"unet.{key}": value for key, value in unet.state_dict().items() if "lora_" in key or "conv_out" in key}
+    return kept | ({"alpha_head.0.weight": torch.zeros(1, 4, 3, 3)} if phase == 2 else {})
+
+
+def kohyas(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    pairs = {"lora_A.default": "lora_down", "lora_B.default": "lora_up"}
+    return {
+        f"lora_unet_{key.removeprefix('unet.').split('.lora_')[0].replace('.', '_')}.{name}.weight": value
+        for key, value in weights.items()
+        for theirs, name in pairs.items()
+        if theirs in key
+    }
+
+
+LORAS = {
+    "sdxlinpainting_phase1.pth": osor(1),
+    "sdxlinpainting_phase2.pth": osor(2),
+    "rorem_4s.safetensors": {key.replace(".default", ""): value for key, value in osor(1).items() if "lora_" in key},
+    "kohya.safetensors": kohyas(osor(1)),
+}
+
+
+@pytest.mark.parametrize("name", LORAS)
+@pytest.mark.parametrize("with_base", [True, False])
+def test_a_lora_in_a_unets_place_is_refused_with_what_to_do(tmp_path: Path, sdxl, name: str, with_base: bool):
+    path = tmp_path / name
+    save_file(LORAS[name], path) if name.endswith(".safetensors") else torch.save(LORAS[name], path)
+    with pytest.raises(
+        ValueError, match=f"{name} must hold a whole UNet, got a LoRA's part .* with ComfyUI's Load LoRA."
+    ):
+        read_checkpoint(path, sdxl if with_base else None)
 
 
 def test_a_unet_without_a_base_is_refused(tmp_path: Path, other_unet):

@@ -76,8 +76,8 @@ def test_a_text_encoders_missing_key_is_named(tmp_path: Path, base: Checkpoint, 
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path):
-    save_file({"lora_unet_down.alpha": torch.zeros(1)}, tmp_path / "a.safetensors")
-    sentence = "a.safetensors must hold a Stable Diffusion UNet, got weights such as lora_unet_down.alpha; take"
+    save_file({"image_encoder.proj": torch.zeros(1)}, tmp_path / "a.safetensors")
+    sentence = "a.safetensors must hold a Stable Diffusion UNet, got weights such as image_encoder.proj; take"
     refuses(tmp_path / "a.safetensors", sentence)
 
 
