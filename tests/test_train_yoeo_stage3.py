@@ -1,6 +1,7 @@
 """YOEO's third stage on a CPU: it stops and goes on exactly, two processes do what one does, and the judge is heard."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 from inpainting_core.checkpoint import write_checkpoint
 from training import train_yoeo_stage2, train_yoeo_stage3
 from training.data.recipe import NANO_FLAGS
+from training.running.run import Run
 from yoeo_core.detector import SundryDetector, write_detector
 
 SMALL = f"{NANO_FLAGS} --resolution 32 --workers 0 --perceptual stlpips_alex".split()
@@ -86,6 +88,23 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(before, photos
     for name in names:
         one, two = logged(tmp_path / "one", name), logged(tmp_path / "two", name)
         assert any(one) and two == pytest.approx(one, abs=1e-5, rel=3e-3), name  # rounding, six steps on
+
+
+def test_nothing_of_a_pass_is_kept_when_its_step_is_taken(before, photos, tmp_path, monkeypatch):
+    """The norms need the graphs after they were walked; kept any longer, the next pass would need twice the memory."""
+    pull_of, step, kept = train_yoeo_stage3.pull_of, Run.step, []
+
+    def pull(terms, told, latent, *rest):
+        kept.extend(weakref.ref(tensor) for tensor in (*terms.values(), *told.values(), latent))
+        return pull_of(terms, told, latent, *rest)
+
+    def look(run, losses, *rest):
+        kept.append([ref for ref in kept if ref() is not None])
+        return step(run, losses, *rest)
+
+    monkeypatch.setattr(train_yoeo_stage3, "pull_of", pull), monkeypatch.setattr(Run, "step", look)
+    train(before, photos, tmp_path, *"--steps 1 --batch-size 1 --cache-latents 4".split())
+    assert len(kept) > 4 and kept.pop() == []
 
 
 def test_the_discriminator_learns_from_paired_batches_only(before, photos, tmp_path):

@@ -168,16 +168,18 @@ def main(args: argparse.Namespace) -> None:
                 told = judged_terms(detector, answer, batch["hole"], seen, alone, by, args.without)
             pull, caps = pull_of(terms, told, answer.latent, raw.conv_out.weight, run.means.over_processes, by.shares)
             accelerator.backward(pull)
+            made, said = answer.latent.detach(), {name: term.detach() for name, term in (terms | told).items()}
+            # the norms kept the graphs; kept on, they would take the next pass's memory once more
+            del answer, terms, told, pull
 
             # 3. what the discriminator is told: on D2 nothing, there is an object in what it would take for real
             judge.requires_grad_(True)
             if not alone:
                 with accelerator.autocast():
-                    made = answer.latent.detach()
-                    terms["discriminator"] = distillation.discriminator_loss(discriminator, made, batch, draw)
-                accelerator.backward(terms["discriminator"])
+                    said["discriminator"] = distillation.discriminator_loss(discriminator, made, batch, draw)
+                accelerator.backward(said["discriminator"])
             kind = {"start": torch.tensor(float(start)), "unpaired": torch.tensor(float(alone))}
-            run.step(terms | told | norms_of(caps, by) | kind)
+            run.step(said | norms_of(caps, by) | kind)
 
         # 4. what is kept of it, and what a person sees
         run.save_when_due()
