@@ -47,6 +47,20 @@ def test_no_entity_is_ever_whole_under_a_d1_hole(photos):
     assert seen > 500
 
 
+def test_2000_d1_holes_cover_as_much_of_things_as_they_may_and_no_more():
+    """Things of every size, one over the other, under holes of their own shapes."""
+    most = []
+    for seed in range(2000):
+        rng, entities = np.random.default_rng(seed), np.zeros((32, 40), dtype=int)
+        for number in range(1, 6):
+            top, left = rng.integers(0, 26), rng.integers(0, 34)
+            entities[top:, left:][: rng.integers(2, 18), : rng.integers(2, 18)] = number
+        shapes = [entities == number for number in np.unique(entities)[1:]]
+        most.append(max(covered_share(d1_hole(entities, shapes, rng), entities).values()))
+    assert max(most) <= MAX_COVERED
+    assert np.mean(np.array(most) > MAX_COVERED - 0.1) > 0.1, "holes that come nowhere near the limit show nothing"
+
+
 def test_a_d2_hole_is_whole_entities_and_their_rim(photos):
     samples = Composites(photos, 64, 1000, 5, "d2", NANO_RECIPE)
     most = 0.0
