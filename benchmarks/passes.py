@@ -1,0 +1,195 @@
+"""One pass of each training, in the scripts' own terms, for networks and pictures of any size, fake ones included.
+
+What needs numbers is left out: the teacher's walk is one step of its twenty (none leaves anything behind), and what the
+detector finds is averaged where L_SS and L_EFC choose from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from lpips import LPIPS
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
+from eradiff_core.cro import cro_loss
+from inpainting_core.architecture import ModelConfig
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import build_unet, build_vae, call_unet
+from inpainting_core.latents import unet_input
+from inpainting_core.schedule import Schedule
+from training.data.encoding import Encoded, Encoder
+from training.networks.lora import add_lora
+from training.running.distilling import Answer, Denoiser, Distillation, middle_channels
+from training.running.judging import Judgement, pull_of
+from yoeo_core.detector import SundryDetector
+from yoeo_core.discriminator import Discriminator
+from yoeo_core.distillation import PHASES
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A training whose networks are on no device yet, and a pass of so many samples.
+
+    The optimizer moves what asks for a gradient in the ``learners``; ``--gradient-checkpointing`` is for some of all.
+    """
+
+    learners: list[nn.Module]
+    frozen: list[nn.Module]
+    checkpointed: list[nn.Module]
+    one_pass: Callable[[int], None]
+
+
+class AnyDraw:
+    """A ``Draw`` without its numbers, all of it at one timestep."""
+
+    def noise(self, like: Tensor, purpose: int) -> Tensor:
+        return torch.randn_like(like)
+
+    def timesteps(self, choices: tuple[int, ...], purpose: int) -> Tensor:
+        return torch.tensor([choices[-1]])
+
+
+def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
+    """``training.train_eradiff``, its pictures encoded in the pass."""
+    schedule = Schedule()
+    with META:
+        unet, encoder = build_unet(config.unet).train(), _encoder(config)
+        if lora_rank:
+            add_lora(unet.to(torch.bfloat16), lora_rank)
+
+    def one_pass(batch: int) -> None:
+        with _in_bf16():
+            encoded = encoder.pair(torch.rand(batch, 3, side, side), *_pictures(batch, side))
+        latent, t = encoded["latent"], torch.full((batch,), 500)
+
+        def predict_noise(noisy: Tensor, t: Tensor) -> Tensor:
+            return _forward(unet, unet_input(noisy, encoded["mask"], encoded["masked"]), t, _prompt(config))
+
+        noise, gamma = torch.randn_like(latent), torch.full((batch,), 50)
+        cro_loss(predict_noise, latent, encoded["object"], noise, t, gamma, schedule).mean().backward()
+
+    return Training([unet], [encoder.vae], [unet], one_pass)
+
+
+def stage1(config: ModelConfig, side: int) -> Training:
+    """``training.train_yoeo_stage1``, its pictures encoded in the pass."""
+    with META:
+        unet, encoder = build_unet(config.unet).train(), _encoder(config)
+
+    def one_pass(batch: int) -> None:
+        encoded = _encoded(encoder, batch, side)
+        inputs = unet_input(encoded["latent"], encoded["mask"], encoded["masked"])
+        output = _forward(unet, inputs, torch.full((batch,), 500), _prompt(config))
+        (output - encoded["latent"]).square().mean().backward()
+
+    return Training([unet], [encoder.vae], [unet], one_pass)
+
+
+class Distilling:
+    """The networks of ``training.train_yoeo_stage2``, of stage 3 where it is ``judged``, and what a pass makes of them.
+
+    Stage 3's is one of D2 followed by what the discriminator is told on D1.
+    """
+
+    def __init__(self, config: ModelConfig, side: int, judged: bool):
+        self.config, self.side = config, side
+        with META:
+            self.student, self.encoder = build_unet(config.unet).train(), _encoder(config)
+            self.teacher = build_unet(config.unet).to(torch.bfloat16).eval().requires_grad_(False)
+            self.distance = LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
+            self.discriminator = Discriminator(middle_channels(self.teacher))
+            self.detector = swin_tiny_detector() if judged else None
+
+    def training(self) -> Training:
+        judges = [self.detector] if self.detector else []
+        frozen = [self.teacher, self.encoder.vae, self.distance, *judges]
+        checkpointed = [self.student, self.teacher, self.encoder.vae]
+        return Training([self.student, self.discriminator], frozen, checkpointed, self.one_pass)
+
+    def one_pass(self, batch: int) -> None:
+        with _in_bf16():
+            encoded = self.encoder(*_pictures(batch, self.side))
+        prompt = _prompt(self.config)
+        teacher, student = (Denoiser(unet, "epsilon", prompt) for unet in (self.teacher, self.student))
+        distillation = Distillation(teacher, self.encoder, self.distance)
+        self.discriminator.requires_grad_(False)
+        loss, made = self._pull(distillation, student, encoded)
+        loss.backward()
+        self.discriminator.requires_grad_(True)
+        with _in_bf16():
+            loss = distillation.discriminator_loss(self.discriminator, made, encoded, AnyDraw())
+        loss.backward()
+
+    def _pull(self, distillation: Distillation, student: Denoiser, encoded: Encoded) -> tuple[Tensor, Tensor]:
+        """What the student is pulled by, and its latent."""
+        noisy, t = encoded["latent"], torch.tensor([999])
+        with _in_bf16():
+            latent = student(noisy, t, encoded)
+            with torch.no_grad():
+                target = self.encoder.decode(distillation.teacher(noisy, t, encoded))
+            answer = Answer(latent, self.encoder.decode(latent), target)
+            terms = distillation.terms(answer, student, self.discriminator, encoded, AnyDraw(), PHASES[-1])
+            if self.detector is None:
+                return sum(terms.values()), latent.detach()
+            told = judged_terms(self.detector, answer.picture)
+        weight, shares = self.student.conv_out.weight, Judgement().shares
+        return pull_of(terms, told, latent, weight, lambda gradient: gradient, shares)[0], latent.detach()
+
+
+RUNS: dict[str, Callable[[ModelConfig, int], Training]] = {
+    "EraDiff": eradiff,
+    "EraDiff, LoRA of rank 32": partial(eradiff, lora_rank=32),
+    "YOEO, stage 1": stage1,
+    "YOEO, stage 2": lambda *of: Distilling(*of, judged=False).training(),
+    "YOEO, stage 3": lambda *of: Distilling(*of, judged=True).training(),
+}
+
+
+def judged_terms(detector: SundryDetector, picture: Tensor) -> dict[str, Tensor]:
+    """Terms that reach as far into the detector as L_SS's two and L_EFC do."""
+    found = detector(picture)
+    return {
+        "ss_probability": found.no_object_log_prob.mean(),
+        "ss_mask": nn.functional.softplus(found.mask_logits).mean(),
+        "efc": nn.functional.normalize(found.features, dim=1).mean(),
+    }
+
+
+def swin_tiny_detector() -> SundryDetector:
+    """The Mask2Former that YOEO is judged by, on Swin-T with 100 queries, one class."""
+    swin = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
+    return SundryDetector(Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=swin, num_labels=1)))
+
+
+def _in_bf16() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def _forward(unet: nn.Module, inputs: Tensor, t: Tensor, prompt: Prompt) -> Tensor:
+    """A UNet as accelerate wraps it: autocast inside, fp32 outside."""
+    with _in_bf16():
+        return call_unet(unet, inputs, t, prompt).float()
+
+
+def _encoder(config: ModelConfig) -> Encoder:
+    encoder = Encoder(build_vae(config.vae), config, META)
+    encoder.device = torch.device("cpu")  # where its pictures will be
+    return encoder
+
+
+def _encoded(encoder: Encoder, batch: int, side: int) -> Encoded:
+    with _in_bf16():
+        return encoder(*_pictures(batch, side))
+
+
+def _pictures(batch: int, side: int) -> tuple[Tensor, Tensor]:
+    return torch.rand(batch, 3, side, side), torch.ones(batch, 1, side, side)
+
+
+def _prompt(config: ModelConfig) -> Prompt:
+    pooled = config.unet.pooled_dim and torch.randn(1, config.unet.pooled_dim)
+    return Prompt(torch.randn(1, 77, config.unet.context_dim), pooled)
