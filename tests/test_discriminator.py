@@ -1,11 +1,16 @@
 """The discriminator's head and the features it looks at."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from tiny import NANO, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL
 
+from inpainting_core.architecture import UNetShape
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import build_unet, call_unet
+from training.data.recipe import Recipe
+from training.networks.discriminators import check_views
 from yoeo_core.discriminator import Discriminator, middle_features
 
 SHAPES = {"two levels": UNET, "SD1.5": UNET_LIKE_SD15, "SD2": UNET_LIKE_SD2, "SDXL": UNET_LIKE_SDXL, "nano": NANO}
@@ -27,6 +32,29 @@ def test_the_features_are_what_the_whole_unet_computes_in_its_middle(name):
     call_unet(unet, *given)
     handle.remove()
     assert torch.equal(middle_features(unet, *given), seen[0])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_views_are_refused_just_where_the_discriminator_cannot_judge_them(name):
+    """A view of 32 px among larger ones would end a run in the middle, whenever it came."""
+    shape = SHAPES[name]
+    head = Discriminator(shape.channels[-1]).requires_grad_(False)
+    for side in (8, 16, 24, 32, 40, 48):
+        unet, *given = unet_and_inputs(shape, side // 8, 64)
+        try:
+            head(middle_features(unet, *given))
+            fits = True
+        except RuntimeError:
+            fits = False
+        with nullcontext() if fits else pytest.raises(ValueError, match=f"px a side, got {side} x 512 among"):
+            check_views([(512, 512), (side, 512)], shape)
+
+
+def test_stable_diffusion_judges_views_from_72_px_on():
+    check_views(Recipe(squares=True).shapes(128), UNetShape())
+    check_views(Recipe().shapes(192), UNetShape())
+    with pytest.raises(ValueError, match="at least 72 px a side, got 64 x 192 among those of this --resolution"):
+        check_views(Recipe().shapes(128), UNetShape())
 
 
 def test_the_way_up_is_not_walked():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import TINY, tiny_checkpoint, tiny_config
+from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config
 from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 
 from inpainting_core.checkpoint import write_checkpoint
@@ -33,6 +33,15 @@ def train(*arguments) -> dict[str, torch.Tensor]:
     args = train_yoeo_stage2.parse_args(argv(*arguments))
     train_yoeo_stage2.main(args)
     return load_file(Path(args.out) / "model.safetensors")
+
+
+def test_views_too_small_to_be_judged_are_refused_before_anything_is_trained(photos, tmp_path):
+    """Deeper UNets leave less of a view: one of 32 px would have ended the run whenever it came."""
+    write_checkpoint(tmp_path / "deep.safetensors", tiny_checkpoint(tiny_config(UNET_LIKE_SD15, TINY)), torch.float32)
+    flags = ["--teacher", str(tmp_path / "deep.safetensors"), "--images", str(photos), "--out", str(tmp_path / "run")]
+    flags += "--resolution 64 --unlabelled drawn --perceptual stlpips_alex --workers 0".split()
+    with pytest.raises(ValueError, match="at least 40 px a side, got 32 x 96 among those of this --resolution"):
+        train_yoeo_stage2.main(train_yoeo_stage2.parse_args(flags))
 
 
 @CACHE

@@ -23,12 +23,12 @@ from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
-from training.networks.discriminators import OURS
+from training.networks.discriminators import OURS, check_views
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.best import HeldOut
 from training.running.distilling import (
@@ -96,6 +96,7 @@ def main(args: argparse.Namespace) -> None:
     checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data
+    check_views(recipe_of(args).shapes(config.resolution), config.unet)
     make, encode = composites_of(args, config, "d1"), encoded_by(encoder, accelerator, "image", "mask")
     samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 32)
 

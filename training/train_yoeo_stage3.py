@@ -25,13 +25,13 @@ from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags
+from training.data.recipe import add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.held_out.sundries import look_for_sundries
 from training.networks.bases import load_networks, save_networks
-from training.networks.discriminators import OURS, THEIRS, discriminator_beside, read_discriminator
+from training.networks.discriminators import OURS, THEIRS, check_views, discriminator_beside, read_discriminator
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.best import HeldOut
 from training.running.distilling import (
@@ -127,6 +127,7 @@ def main(args: argparse.Namespace) -> None:
     checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data: the optimizer's whole batch is of one kind
+    check_views(recipe_of(args).shapes(config.resolution), config.unet)
     d1, d2 = (composites_of(args, config, holes) for holes in ("d1", "d2"))
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
     sets = [samples_of(make, encode, encoder, args, accelerator, pool) for make, pool in ((d1, "d1"), (d2, "d2"))]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpainting_core.architecture import ModelConfig
-from inpainting_core.buckets import Shape, shapes_of_area
+from inpainting_core.buckets import Shape
 from training.data.holes import HOLES, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
@@ -65,7 +65,7 @@ class Composites(Dataset):
         block: int | None = None,
     ):
         source = source_of(images, ENTITIES)
-        shapes = [(size, size)] if block is None or recipe.squares else shapes_of_area(size)
+        shapes = [(size, size)] if block is None else recipe.shapes(size)
         numbers = labelled_numbers(source, recipe.unlabelled)
         self.stream = Stream(source, numbers, shapes, block or 1, seed, recipe.left_out)
         self.size, self.length, self.seed, self.holes, self.recipe = size, length, seed, holes, recipe

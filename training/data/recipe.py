@@ -8,6 +8,8 @@ import argparse
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from inpainting_core.buckets import Shape, shapes_of_area
+
 UNLABELLED = ("refused", "drawn")
 
 
@@ -26,6 +28,10 @@ class Recipe:
     drawn_shapes: bool = False
     squares: bool = False
     left_out: Path | None = None
+
+    def shapes(self, size: int) -> list[Shape]:
+        """Of the views of a training at this size."""
+        return [(size, size)] if self.squares else shapes_of_area(size)
 
     def facts(self) -> dict[str, object]:
         """What the samples depend on."""

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import torch
 
+from inpainting_core.architecture import UNetShape
+from inpainting_core.buckets import Shape
+from inpainting_core.diffusers_folder import VAE_FACTOR
 from inpainting_core.state_dicts import fitting, read_state_dict, tell_left_out
 from yoeo_core.discriminator import Discriminator
 
@@ -12,6 +15,16 @@ OURS, THEIRS = "discriminator.safetensors", "model_1.bin"
 
 # A layer's number in the head and its part, whatever module the head lies in.
 LAYER = re.compile(r"(?:.*\.)?(\d+\.(?:weight|bias))")
+
+
+def check_views(shapes: list[Shape], unet: UNetShape) -> None:
+    """Raise ValueError where a view of these heights and widths leaves the discriminator less than 2 x 2 features."""
+    halved = 2 ** (len(unet.channels) - 1)  # from the latent to the middle, rounded up
+    least, smallest = VAE_FACTOR * (halved + 1), min(shapes, key=min)
+    if min(smallest) < least:
+        rule = f"the discriminator must see views of at least {least} px a side"
+        got = f"{smallest[0]} x {smallest[1]} among those of this --resolution"
+        raise ValueError(f"{rule}, got {got}: give a larger one, or --squares.")
 
 
 def discriminator_beside(student: str | Path) -> Path:
