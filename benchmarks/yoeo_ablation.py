@@ -35,14 +35,22 @@ from yoeo_core.detector import load_detector
 from yoeo_core.metrics import mars, msn
 
 # The paper's table: EFC, SS, D2.  There is no row with SS alone: it acts on D2 only.
-ROWS = {"– – –": "d2 ss efc", "EFC": "d2 ss", "EFC D2": "ss", "SS D2": "efc", "EFC SS D2": ""}
+WHOLE = "EFC SS D2"
+ROWS = {
+    "– – –": "--without d2 ss efc",
+    "EFC": "--without d2 ss",
+    "EFC D2": "--without ss",
+    "SS D2": "--without efc",
+    WHOLE: "",
+}
 COLUMNS = ("msn", "mars", "local_fd_x1000", "lpips", "psnr")
 PERCEPTUAL = "stlpips_alex"
 FLAGS = f"{NANO_FLAGS} --perceptual {PERCEPTUAL} --mixed-precision bf16 --workers 0 --warmup 10"
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_args(argv: list[str] | None = None, told: str | None = __doc__) -> argparse.Namespace:
+    """The flags of this table and of those made in the same way, which are ``told`` of in their own words."""
+    parser = argparse.ArgumentParser(description=told, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", default="assets/nano_base.safetensors", help="what is distilled (%(default)s)")
     parser.add_argument("--detector", default=str(NANO_DETECTOR), help="judges in training (%(default)s)")
     parser.add_argument("--judge", default=str(NANO_DETECTOR), help="judges afterwards (%(default)s)")
@@ -68,17 +76,20 @@ def run(script, out: Path, flags: str, args: argparse.Namespace, seed: int) -> P
     return out / "model.safetensors"
 
 
-def train(args: argparse.Namespace) -> dict[tuple[str, int], Path]:
-    """Stage 2 once, then stage 3 for every row and seed."""
-    out = Path(args.out)
+def distil(args: argparse.Namespace) -> Path:
+    """The student of stage 2 that every row goes on from."""
     flags = f"--steps {args.stage2_steps} --steps-per-phase {args.stage2_steps // 5} --ema 0.97"
-    student = run(train_yoeo_stage2, out / "stage2", flags, args, 0)
+    return run(train_yoeo_stage2, Path(args.out) / "stage2", flags, args, 0)
+
+
+def train(args: argparse.Namespace, rows: dict[str, str]) -> dict[tuple[str, int], Path]:
+    """Stage 2 once, then stage 3 for every row, which is its flags, and seed."""
+    student = distil(args)
     models = {("stage 2", 0): student}
     for seed in args.seeds:
-        for row, without in ROWS.items():
-            flags = f"--student {student} --detector {args.detector} --steps {args.steps} --ema 0.95"
-            flags += f" --without {without}" if without else ""
-            place = out / f"{row.replace(' ', '').replace('–', '-')}_{seed}"
+        for row, own in rows.items():
+            flags = f"--student {student} --detector {args.detector} --steps {args.steps} --ema 0.95 {own}"
+            place = Path(args.out) / f"{row.replace(' ', '').replace('–', '-')}_{seed}"
             models[row, seed] = run(train_yoeo_stage3, place, flags, args, seed)
     return models
 
@@ -158,9 +169,10 @@ def teacher_fill(networks: Networks):
     return fill
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace, trained: dict[str, str] = ROWS) -> None:
+    """Train and score each of these rows, and print the table."""
     started, store = perf_counter(), Path(args.out) / "scores.json"
-    models = train(args)
+    models = train(args, trained)
     teacher = load_networks(args.teacher, vae=None)
     bench = Bench(args, teacher)
     rows = json.loads(store.read_text()) if store.exists() else []
@@ -174,11 +186,12 @@ def main(args: argparse.Namespace) -> None:
         scored({"model": "teacher", "steps": 20, "seed": seed}, teacher_fill(teacher))
         student = load_networks(str(models["stage 2", 0]), vae=None)
         scored({"model": "stage 2", "steps": 2, "seed": seed}, student_fill(student, 2))
-        for row in ROWS:
+        for row in trained:
             student = load_networks(str(models[row, seed]), vae=None)
-            for steps in (1, 2, 4) if row == "EFC SS D2" else (2,):
+            for steps in (1, 2, 4) if row == WHOLE else (2,):
                 scored({"model": row, "steps": steps, "seed": seed}, student_fill(student, steps))
-    order = ["teacher", "stage 2", *ROWS]
+    order = ["teacher", "stage 2", *trained]
+    rows = [row for row in rows if row["model"] in order]
     print_table(sorted(rows, key=lambda row: (order.index(row["model"]), row["steps"])), ("model", "steps"), COLUMNS)
     print(f"{len(args.seeds)} seeds, {args.pictures} pictures a set, {perf_counter() - started:.0f} s in this run")
 

@@ -6,16 +6,19 @@ import torch
 from PIL import Image
 from scipy.linalg import sqrtm
 
-from benchmarks import yoeo_ablation
+from benchmarks import suppression_sensitivity, yoeo_ablation
+from benchmarks.blur import detail
 from benchmarks.pasted_objects import CutoutScenes, box_crops, frechet_distance, score
 from benchmarks.wrong_masks import MASKS, outlines, scores_of
 from eradiff_core.synthesis import Ranges
 from inpainting_core.built_in import ASSETS
+from training import train_yoeo_stage3
 from training.data.pairs import Pairs
 from training.data.sets import all_of
 from training.held_out.pairs import object_left
 from training.networks.bases import load_networks
 from training.networks.perceptual import perceptual_net
+from training.running.judging import judgement_of
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +94,19 @@ def test_what_a_wrong_mask_leaves_is_told_from_what_is_drawn_back(pictures, name
     missed = name in ("thing less 2 px", "shifted 12 px")
     assert (done["object_left"] > 0.05) is missed, done["object_left"]
     assert done["psnr_inside"] > 90 > undone["psnr_inside"]
+
+
+def test_a_smoothed_fill_has_less_detail_than_its_surroundings():
+    image, hole = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), torch.zeros(2, 1, 48, 48)
+    hole[..., 12:36, 12:36] = 1
+    smooth = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    assert detail(image, hole).tolist() == pytest.approx([1, 1], abs=0.1)
+    assert detail(image * (1 - hole) + smooth * hole, hole).max() < 0.2
+
+
+def test_each_row_of_a_table_is_flags_that_the_third_stage_takes():
+    needed = "--teacher t --student s --detector d --images i --out o"
+    for name, own in (yoeo_ablation.ROWS | suppression_sensitivity.ROWS).items():
+        by = judgement_of(train_yoeo_stage3.parse_args(f"{needed} {own}".split()))
+        assert by.teacher_ios < by.ios, name
+    assert len({*yoeo_ablation.ROWS, *suppression_sensitivity.ROWS}) == 11, "a name is a run's folder"
