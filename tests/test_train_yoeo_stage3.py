@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import TINY, tiny_checkpoint, tiny_config, tiny_detector
+from tiny import TINY, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
 from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 
 from inpainting_core.checkpoint import write_checkpoint
@@ -60,6 +60,21 @@ def test_teacher_and_student_must_see_the_same_hole(before, photos, tmp_path):
     other = {**before, "teacher": tmp_path / "teacher.safetensors"}
     with pytest.raises(ValueError, match="must see the same under their hole, got continued and grey."):
         train(other, photos, tmp_path / "run", "--steps", "1")
+
+
+def test_an_sdxl_is_distilled_and_judged_by_the_same_commands(before, photos, tmp_path):
+    """Its pooled prompt and picture size reach the student, the teacher's middle and the fake score alike."""
+    teacher, distilled = tmp_path / "teacher.safetensors", tmp_path / "stage2"
+    write_checkpoint(teacher, tiny_checkpoint(tiny_config(UNET_LIKE_SDXL, TINY)), torch.float32)
+    extra = "--resolution 40 --steps 1 --batch-size 1 --gradient-checkpointing".split()
+    flags = ["--teacher", str(teacher), "--images", str(photos), "--out", str(distilled), *SMALL, *extra]
+    train_yoeo_stage2.main(train_yoeo_stage2.parse_args(flags))
+    names = {**before, "teacher": teacher, "student": distilled / "model.safetensors"}
+    judged = train(names, photos, tmp_path / "stage3", *extra, "--dtype", "fp32")
+    student = load_file(distilled / "model.safetensors")
+    moved = [key for key in judged if not torch.equal(judged[key], student[key])]
+    assert "model.diffusion_model.label_emb.0.0.weight" in moved, "what SDXL is told besides is learned too"
+    assert not any(key.startswith("first_stage_model") for key in moved)
 
 
 @CACHE
