@@ -135,6 +135,13 @@ def test_a_disk_that_is_gone_ends_a_run_with_a_sentence(folder, monkeypatch):
         samples[0]
 
 
+def test_pictures_that_are_all_too_small_are_not_blamed_on_the_disk(tmp_path):
+    for number in range(3):
+        Image.new("RGB", (50, 300)).save(tmp_path / f"{number}.png")
+    with pytest.raises(ValueError, match=r"got none; the last is .*too small: .* at least 64 px, got 50 x 300\.$"):
+        Composites(tmp_path, 64, 9, 0, "d1", Recipe(unlabelled="drawn"))[0]
+
+
 def test_mattes_that_leave_no_room_end_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(pairs, "MOST_VIEWS", 8)
     Image.new("RGB", (96, 96), (9, 99, 9)).save(tmp_path / "a.png")

@@ -57,9 +57,9 @@ class Stream:
             except Unusable as error:
                 name, reason = self.source.name(number), error
                 self.left_out.add(name, str(error))
+        asked = "" if str(reason).startswith("too small") else " Is the disk that holds them still there?"
         raise ValueError(
-            f"one of {tries} pictures in a row must be usable, got none; the last is {name}: {reason}. "
-            "Is the disk that holds them still there?"
+            f"one of {tries} pictures in a row must be usable, got none; the last is {name}: {reason}.{asked}"
         )
 
 
