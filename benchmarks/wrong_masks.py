@@ -110,7 +110,7 @@ def main(args: argparse.Namespace) -> None:
                 rows.append(row | scores_of(result, pictures, masked, distance))
                 store.write_text(json.dumps(rows, indent=1))
     order = [(method, name) for method in DRAWS for name in MASKS]
-    rows = [row for row in rows if row["pairs"] == args.pairs]
+    rows = [row for row in rows if row["pairs"] == args.pairs and row["seed"] in args.seeds]
     rows.sort(key=lambda row: order.index((row["method"], row["mask"])))
     print_table(rows, ("method", "mask"), COLUMNS)
     print(f"{len(args.seeds)} seeds, {args.pairs} pairs, {perf_counter() - started:.0f} s in this run")
