@@ -6,7 +6,7 @@ choice between candidates, the seam.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from inpainting_core.planning import Patch, plan_patches, seen_holes, with_ring
 from inpainting_core.shapes import Float
 
 GROWN_AT_PX = 512  # `grow_px` is meant for a crop of this size, or of the model's own where that is larger
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of a picture's numbers
+LARGEST = 1e30  # a number of a picture: of larger ones fp32 cannot hold the sum
 ONE = Choice()
 
 
@@ -92,12 +94,22 @@ def erase_holes(
 
 
 def check_picture(image: Tensor) -> None:
-    """Raise ValueError unless the picture is a batch of RGB, or RGB and alpha, with finite numbers."""
+    """Raise ValueError unless the picture is a batch of RGB, or RGB and alpha, of numbers that can be reckoned with."""
     if image.ndim != 4 or image.shape[1] not in (3, 4):
         channels = image.shape[1] if image.ndim == 4 else list(image.shape)
         raise ValueError(f"image must have 3 channels (RGB) or 4 (RGB and alpha), got {channels}. Convert it.")
-    if not all(bool(end.isfinite()) for end in image.aminmax()):
+    if image.numel() == 0:
+        raise ValueError(f"image must have pixels, got a picture of the shape {list(image.shape)}. Load it again.")
+    if image.dtype not in DTYPES:
+        raise ValueError(f"image must hold floating-point numbers, 1 for white, got {image.dtype}. Convert it.")
+    ends = [float(end) for end in image.aminmax()]
+    if not all(isfinite(end) for end in ends):
         raise ValueError("image must hold finite numbers only, got NaN or infinity. Check where it comes from.")
+    if max(map(abs, ends)) > LARGEST:
+        raise ValueError(
+            f"image must hold numbers of at most {LARGEST:.0e}, got {ends[0]:.1e} to {ends[1]:.1e}. "
+            "Check where it comes from."
+        )
 
 
 def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context: float) -> list[Step]:

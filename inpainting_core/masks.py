@@ -14,6 +14,9 @@ from inpainting_core.shapes import Bool, Float, Int
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; bottom and right exclusive
 
+# The dtypes that a mask is taken in.
+READ = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8}
+READ |= {torch.int8, torch.int16, torch.int32, torch.int64}
 ROUNDING = 1e-3  # how far beyond [0, 1] a mask may go: a node that resizes one rounds
 NEIGHBOURS = np.ones((3, 3))  # pixels that touch by a corner belong together
 
@@ -40,6 +43,8 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
         raise ValueError(
             f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
         )
+    if mask.dtype not in READ:
+        raise ValueError(f"mask must hold numbers from 0 to 1, got {mask.dtype}. Connect a MASK.")
     low, high = (float(value) for value in mask.aminmax())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ValueError(f"mask must hold numbers from 0 to 1, got {low} to {high}. Scale it.")
@@ -54,11 +59,11 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
 
 def peaks(mask: Tensor, frames: int = 1) -> Float[Tensor, "b n"]:
     """The highest value of each mask, arranged as ``as_objects`` arranges them: below 1/2 a mask has no hole."""
-    return _arranged(mask, frames).amax((-2, -1))
+    return _arranged(mask, frames).amax((-2, -1)).float()
 
 
-def _arranged(mask: Tensor, frames: int) -> Float[Tensor, "b n h w"]:
-    """Masks by picture and object, told from the number of pictures."""
+def _arranged(mask: Tensor, frames: int) -> Tensor:
+    """Masks by picture and object, ``[b, n, h, w]`` of any dtype, told from the number of pictures."""
     if mask.ndim == 4 and 1 not in mask.shape[:2]:
         if len(mask) == frames:
             return mask

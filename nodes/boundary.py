@@ -27,8 +27,14 @@ STOCK_RESOLUTION = 512  # pixels; SD1.5-Inpaint and SD2-Inpaint from a stock loa
 
 
 def picture_from(image: Tensor) -> Tensor:
-    """IMAGE to [b, c, h, w]; at least fp32, whatever precision this ComfyUI keeps its pictures in."""
-    return image.movedim(-1, 1).to(torch.promote_types(image.dtype, torch.float32))
+    """IMAGE to [b, c, h, w]; at least fp32, whatever precision this ComfyUI keeps its pictures in.
+
+    Raises ValueError for another number of axes.  Whole numbers stay so, and ``check_picture`` refuses them.
+    """
+    if image.ndim != 4:
+        raise ValueError(f"image must have the shape [b, h, w, c], got {list(image.shape)}. Connect an IMAGE.")
+    picture = image.movedim(-1, 1)
+    return picture.to(torch.promote_types(image.dtype, torch.float32)) if image.is_floating_point() else picture
 
 
 def image_from(picture: Tensor, like: Tensor) -> Tensor:

@@ -108,6 +108,6 @@ def bar(image: Image.Image, text: str, size: int, colour: Colour) -> None:
     """A text in a bar over the picture's whole width, in smaller letters where it would not fit."""
     draw = ImageDraw.Draw(image)
     needed = draw.textlength(text, ImageFont.load_default(size))
-    size = min(size, int(size * (image.width - size) / needed))
+    size = max(1, min(size, int(size * (image.width - size) / needed)))
     draw.rectangle((0, 0, image.width, 2 * size), fill=colour)
     draw.text((size / 2, size), text, WHITE, ImageFont.load_default(size), anchor="lm")
