@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig, UNetShape
+from inpainting_core.bounds import why
 from inpainting_core.diffusers_folder import read_config, read_text_encoders, with_new_attention_names
 from inpainting_core.empty_prompt import SINGLE_FILE, Prompt, encode_empty_prompt, text_weights
 from inpainting_core.ldm_keys import unet_layout, vae_layout
@@ -107,8 +108,10 @@ def write_checkpoint(
 def _read_ours(tensors: dict[str, Tensor], stored: str, source: str) -> Checkpoint:
     try:
         config = ModelConfig.from_dict(json.loads(stored))
-    except (KeyError, TypeError, ValueError) as err:
-        raise ValueError(f"{source} must describe its model in its metadata, got {stored[:80]!r}.") from err
+    except (KeyError, TypeError, ValueError, RecursionError) as err:
+        raise ValueError(
+            f"{source} must describe its model in its metadata, got {stored[:80]!r} ({why(err)})."
+        ) from err
     known = names_of(config) | {PROMPT, POOLED}
     require_nothing_else([key for key in tensors if key not in known and not key.startswith(STOCK_ONLY)], source)
     if PROMPT in tensors:

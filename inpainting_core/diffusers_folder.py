@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from inpainting_core.architecture import SIZE_DIM, SIZES, ModelConfig, UNetShape, VAEShape
+from inpainting_core.bounds import why
 from inpainting_core.state_dicts import read_json
 from inpainting_core.weight_files import read_weights
 
@@ -17,7 +18,18 @@ TEXT_ENCODERS = ("text_encoder", "text_encoder_2")  # SDXL has both
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a whole model folder: unet/, scheduler/ and, where there is one, vae/."""
+    """The configuration of a whole model folder: unet/, scheduler/ and, where there is one, vae/.
+
+    Raises FileNotFoundError, and ValueError for what no such model has.
+    """
+    try:
+        return _read_config(folder)
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as err:
+        what = f"lacks {err}" if isinstance(err, KeyError) else f"cannot be made sense of ({why(err)})"
+        raise ValueError(f"{folder.name} must describe a model in its config.json files, but that {what}.") from err
+
+
+def _read_config(folder: Path) -> ModelConfig:
     unet = read_json(folder / "unet" / "config.json")
     vae = _vae_shape(read_json(folder / "vae" / "config.json")) if (folder / "vae").is_dir() else VAEShape()
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")

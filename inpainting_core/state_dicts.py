@@ -44,12 +44,15 @@ def read_state_dict(path: Path, ordered_names: Sequence[str] = ()) -> tuple[dict
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a file that exists, got {path}.")
     _require_weights(path)
+    before = _as_it_is(path)
     if path.suffix.lower() in SAFETENSORS:
         tensors, metadata = _read_safetensors(path)
     elif path.suffix.lower() in PICKLES:
         tensors, metadata = _named(_unwrapped(read_pickle(path)), ordered_names, path.name), {}
     else:
         raise ValueError(f"weights must end in one of {SAFETENSORS + PICKLES}, got {path.name}; take another version.")
+    if _as_it_is(path) != before:
+        raise ValueError(f"{path.name} must stay as it is while it is read, but it was written to: load it again.")
     return _without_prefixes(tensors), metadata
 
 
@@ -59,7 +62,9 @@ def read_json(path: Path) -> dict:
         raise FileNotFoundError(f"a diffusers folder must hold {path.parent.name}/{path.name}, got none at {path}.")
     try:
         stored = json.loads(path.read_text())
-    except ValueError as err:
+    except OSError as err:
+        raise ValueError(f"{path.name} cannot be read ({err.strerror}): see to whom {path} belongs.") from err
+    except (ValueError, RecursionError) as err:
         raise ValueError(f"{path.name} must be JSON, but {path} is not ({err}).") from err
     if not isinstance(stored, dict):
         raise ValueError(f"{path.name} must hold a JSON object, but {path} holds {stored!r:.40}.")
@@ -92,15 +97,26 @@ def tell_left_out(strays: Collection[str], source: str) -> None:
 
 
 def _require_weights(path: Path) -> None:
-    """Raise ValueError for what a download that went wrong leaves in the place of weights."""
-    with path.open("rb") as file:
-        head = file.read(200)
+    """Raise ValueError for what may not be read, and what a download that went wrong leaves in the place of weights."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(200)
+    except OSError as err:
+        raise ValueError(f"{path.name} cannot be read ({err.strerror}): see to whom it belongs.") from err
     if head.startswith(b"version https://git-lfs"):
         raise ValueError(f"{path.name} is a Git LFS pointer, not the file that it stands for: download that one.")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ValueError(f"{path.name} is a web page, not weights: download the file itself.")
     if not head:
         raise ValueError(f"{path.name} must be a file of weights, got an empty one: download it again.")
+
+
+def _as_it_is(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written to or replaced; None where there is none."""
+    if not path.exists():
+        return None
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

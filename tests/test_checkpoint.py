@@ -59,7 +59,7 @@ def test_what_a_unet_sees_under_its_hole_and_whether_it_draws_texture_travel_wit
         replace(written.config, under_hole="white")
     with pytest.raises(ValueError, match=r"texture must be one of \('own', 'borrowed', 'copied'\), got 'stolen'."):
         replace(written.config, texture="stolen")
-    with pytest.raises(ValueError, match="draws must be at least 1, got 0."):
+    with pytest.raises(ValueError, match="draws must be a whole number from 1 to 64, got 0."):
         replace(written.config, draws=0)
 
 
@@ -123,7 +123,9 @@ def test_a_prompt_without_the_pooled_vector_its_unet_wants_is_refused(base: Chec
 
 def test_metadata_that_is_not_ours_is_refused(tmp_path: Path, base: Checkpoint):
     save_file({FIRST: torch.zeros(1)}, tmp_path / "a.safetensors", {"erase_once": '{"colour": 3}'})
-    refuses(tmp_path / "a.safetensors", "a.safetensors must describe its model in its metadata, got '{\"colour\": 3}'.")
+    refuses(
+        tmp_path / "a.safetensors", "a.safetensors must describe its model in its metadata, got '{\"colour\": 3}' ("
+    )
 
 
 def test_others_may_read_what_they_may_read_of_any_new_file(tmp_path):

@@ -180,7 +180,7 @@ def test_files_that_are_no_detector_are_refused_in_one_sentence(tmp_path):
     for number, stored in enumerate(("not JSON", "{}", '{"network": {}, "preprocessing": {"side": 3}}')):
         path = tmp_path / f"{number}.safetensors"
         save_file({"x": torch.zeros(1)}, path, metadata={METADATA: stored})
-        refused(path, f"{number}.safetensors must describe its detector, got {stored!r}.")
+        refused(path, f"{number}.safetensors must describe its detector, got {stored!r} (")
 
 
 def test_folders_that_are_no_detector_are_refused_in_one_sentence(tmp_path):

@@ -2,8 +2,12 @@
 
 import builtins
 import os
+import re
+import resource
 import stat
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -127,6 +131,57 @@ def test_too_large_a_picture_is_one_sentence(tmp_path: Path, monkeypatch: pytest
     for name in ("a.png", "a.tif"):
         with pytest.raises(ValueError, match=f"{name} is too large a picture"):
             read_picture(tmp_path / name)
+
+
+def zeros(count: int) -> bytes:
+    """So many zeros, deflated: a thousandth of them."""
+    deflate = zlib.compressobj(9)
+    return b"".join(deflate.compress(bytes(2**20)) for _ in range(count // 2**20)) + deflate.flush()
+
+
+def png(width: int, height: int, depth: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG in colour of these chunks, whatever they hold."""
+    header = struct.pack(">LLBBBBB", width, height, depth, 2, 0, 0, 0)
+    every = [(b"IHDR", header), *chunks, (b"IEND", b"")]
+    made = [struct.pack(">L", len(c)) + name + c + struct.pack(">L", zlib.crc32(name + c)) for name, c in every]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
+MUCH = zeros(2**29)
+QUARTER = 2**28 if sys.platform == "darwin" else 2**18  # of a gigabyte, in the unit of ru_maxrss
+BLACK = (b"IDAT", zlib.compress(bytes(10 * 31)))
+BOMBS = {
+    "a size of 900 million pixels": png(30000, 30000, 8),
+    "the same of 16 bits": png(30000, 30000, 16),
+    "a row of 2 billion": png(2**31 - 1, 1, 8),
+    "more than its picture": png(10, 10, 8, (b"IDAT", MUCH)),
+    "a profile": png(10, 10, 8, (b"iCCP", b"x\0\0" + MUCH), BLACK),
+    "a text": png(10, 10, 8, (b"zTXt", b"x\0\0" + MUCH), BLACK),
+    "XMP": png(10, 10, 8, (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + MUCH), BLACK),
+}
+
+
+@pytest.mark.parametrize("read", [read_picture, read_mask])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_cannot_fill_the_memory(tmp_path: Path, bomb: str, read):
+    """Each would be half a gigabyte or more, unpacked."""
+    (tmp_path / "a.png").write_bytes(BOMBS[bomb])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        read(tmp_path / "a.png")
+    except ValueError as error:
+        assert re.match("a.png (is too large a picture: |must be a whole picture file, but )", str(error))
+    else:
+        assert bomb == "more than its picture"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < QUARTER
+
+
+def test_a_file_of_many_gigabytes_is_not_even_opened(tmp_path: Path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**36)
+    for read in (read_picture, read_mask):
+        with pytest.raises(ValueError, match="a.png is too large a picture: a file of 64 GB."):
+            read(tmp_path / "a.png")
 
 
 def test_what_to_install_for_16_bits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator):

@@ -15,13 +15,18 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor, nn
 
+from inpainting_core.bounds import why
 from inpainting_core.shapes import Float
 from inpainting_core.state_dicts import PICKLES, read_json, tell_left_out, write_state_dict
 from inpainting_core.weight_files import read_weights
+from yoeo_core.detector_config import least_weights, plain_config
 from yoeo_core.detectron2_keys import architecture_of, published_names
 from yoeo_core.preprocessing import PUBLISHED, Preprocessing
 
 METADATA = "erase_once_detector"
+
+# What transformers and torch raise for numbers that do not go together.
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 # Weights that a network makes itself: tables of the backbone, the loss's class weights, a norm that nothing reads.
 MADE_BY_THE_NETWORK = re.compile(r"relative_position_index$|^criterion\.|\.encoder\.(swin\.)?layernorm\.")
@@ -120,7 +125,10 @@ def _read_folder(folder: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:
     if config.get("model_type") != "mask2former":
         raise ValueError(f"{folder.name} must hold a mask2former, got a {config.get('model_type')}.")
     said = folder / "preprocessor_config.json"
-    preprocessing = Preprocessing.of_processor(read_json(said)) if said.is_file() else PUBLISHED
+    try:
+        preprocessing = Preprocessing.of_processor(read_json(said)) if said.is_file() else PUBLISHED
+    except TypeError as err:
+        raise ValueError(f"{said.name} of {folder.name} must say how a picture is shown, but {why(err)}.") from err
     return config, read_weights(folder)[0], preprocessing
 
 
@@ -131,24 +139,29 @@ def _read_ours(path: Path) -> tuple[dict, dict[str, Tensor], Preprocessing]:
         raise ValueError(f"{path.name} must describe a detector in its metadata ({METADATA}), got {first} without.")
     try:
         described = json.loads(metadata[METADATA])
-        return described["network"], tensors, Preprocessing.from_dict(described["preprocessing"])
-    except (KeyError, TypeError, ValueError) as err:
-        raise ValueError(f"{path.name} must describe its detector, got {metadata[METADATA][:80]!r}.") from err
+        return dict(described["network"]), tensors, Preprocessing.from_dict(described["preprocessing"])
+    except (KeyError, TypeError, ValueError, RecursionError) as err:
+        raise ValueError(
+            f"{path.name} must describe its detector, got {metadata[METADATA][:80]!r} ({why(err)})."
+        ) from err
 
 
 def _network(config: dict, tensors: dict[str, Tensor], source: str, ours: bool) -> nn.Module:
-    """The ``Mask2FormerForUniversalSegmentation`` with these weights, by published names; ours hold no other."""
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+    """The ``Mask2FormerForUniversalSegmentation`` with these weights, by published names; ours hold no other.
 
-    tensors = {key: value.float() for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
-    with _quietly():
-        network, report = Mask2FormerForUniversalSegmentation.from_pretrained(
-            None,
-            config=Mask2FormerConfig.from_dict(config),
-            state_dict=tensors,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+    Raises ValueError for a configuration that no such network has, or another than that of the weights.
+    """
+    # a copy, for safetensors gives views of the file, which somebody may replace while the detector is in use
+    tensors = {key: value.float().clone() for key, value in tensors.items() if not MADE_BY_THE_NETWORK.search(key)}
+    config = plain_config(config, source)
+    held, least = sum(value.numel() for value in tensors.values()), least_weights(config)
+    if least > held:
+        raise ValueError(f"{source} must hold the weights of the network it describes, {least} or more, got {held}.")
+    try:
+        network, report = _built(config, tensors)
+    except UNFIT as err:
+        rule = f"{source} must describe a network that can be built"
+        raise ValueError(f"{rule}, but transformers says: {why(err)}.") from err
     reported = {
         kind: sorted(str(key) for key in report[f"{kind}_keys"] if not MADE_BY_THE_NETWORK.search(str(key)))
         for kind in ("missing", "unexpected", "mismatched")
@@ -159,6 +172,20 @@ def _network(config: dict, tensors: dict[str, Tensor], source: str, ours: bool) 
         for key in keys[:1]:
             raise ValueError(f"{source} must hold exactly its network's weights, got {key} {kind}.")
     return network
+
+
+def _built(config: dict, tensors: dict[str, Tensor]) -> tuple[nn.Module, dict]:
+    """The network, and which of its weights were not there, not its own or of another shape."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+    with _quietly():
+        return Mask2FormerForUniversalSegmentation.from_pretrained(
+            None,
+            config=Mask2FormerConfig.from_dict(config),
+            state_dict=tensors,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
 
 
 @contextmanager

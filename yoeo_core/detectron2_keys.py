@@ -96,6 +96,8 @@ def architecture_of(tensors: Mapping[str, Tensor], source: str) -> dict:
         return _architecture(tensors)
     except KeyError as err:
         raise ValueError(f"{source} must hold a whole Mask2Former, got one without {err.args[0]}.") from err
+    except (IndexError, TypeError, ValueError) as err:
+        raise ValueError(f"{source} must hold a Mask2Former's weights, got some of other shapes.") from err
 
 
 def _architecture(tensors: Mapping[str, Tensor]) -> dict:
@@ -144,5 +146,7 @@ def _renamed(key: str) -> str:
 def _parts(key: str, value: Tensor) -> list[tuple[str, Tensor]]:
     for pattern, names in SPLIT.items():
         if re.search(pattern, key):
+            if not value.ndim or len(value) % 3:
+                raise ValueError(f"{key} must hold queries, keys and values, got the shape {tuple(value.shape)}.")
             return [(re.sub(pattern, name, key), part) for name, part in zip(names, value.chunk(3), strict=True)]
     return [(key, value)]

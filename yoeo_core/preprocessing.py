@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpainting_core.bounds import require_number, require_whole
 from inpainting_core.shapes import Float
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture is brought to the detector: sides in pixels, statistics of RGB in [0, 1] (ImageNet's)."""
+    """How a picture is brought to the detector: sides in pixels, statistics of RGB in [0, 1] (ImageNet's).
+
+    Raises ValueError for what brings no picture anywhere.
+    """
 
     short_side: int = 640
     long_side: int = 1333
@@ -19,12 +23,25 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
+    def __post_init__(self):
+        require_whole("multiple", self.multiple, 1, 1024)
+        require_whole("short_side", self.short_side, 8, 8192)
+        require_whole("long_side", self.long_side, self.short_side, 2**14)
+        for name, least in (("mean", -1e3), ("std", 1e-6)):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != 3:
+                raise ValueError(f"{name} must be three numbers, got {values!r:.40}.")
+            for value in values:
+                require_number(f"each of {name}", value, least, 1e3)
+
     def as_dict(self) -> dict:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping) -> "Preprocessing":
         """The inverse of ``as_dict``; lists from JSON become tuples again.  Raises TypeError for an unknown field."""
+        if not isinstance(stored, Mapping):
+            raise TypeError(f"preprocessing must be described by name, got {stored!r:.40}.")
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
     @classmethod

@@ -23,7 +23,7 @@ from inpainting_core.pictures.stored_samples import Stored
 
 # what Pillow, imagecodecs and tifffile were seen to raise for a damaged file
 BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError)
-BROKEN = (*BROKEN, MemoryError, struct.error, zlib.error)
+BROKEN = (*BROKEN, struct.error, zlib.error)
 TURNS = {  # EXIF's orientation -> what makes the stored samples upright
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -34,6 +34,7 @@ TURNS = {  # EXIF's orientation -> what makes the stored samples upright
     8: lambda a: np.rot90(a),
 }
 SIDEWAYS = (5, 6, 7, 8)  # those that swap the sides
+LARGEST_FILE = 2**32  # bytes; the largest picture that is read has fewer without any compression
 GREY_BITS_AT = 24  # of a PNG: its bits a sample
 
 
@@ -53,6 +54,8 @@ def read_content(path: Path) -> Content:
     if not path.is_file():
         raise FileNotFoundError(f"a picture must be a file that exists, got {path}.")
     with whole(path.name):
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise Unfit(f"{path.name} is too large a picture: a file of {size / 2**30:.0f} GB.")
         data = path.read_bytes()
         return _tiff(data, path.name) if data[:4] in tiff_tags.LAYOUTS else _other(data, path.name)
 
@@ -73,6 +76,8 @@ def whole(name: str) -> Iterator[None]:
         raise Unfit(f"{name} must be {kinds}, but it cannot be read as one.") from error
     except Image.DecompressionBombError as error:
         raise Unfit(f"{name} is too large a picture: {error}") from error
+    except MemoryError as error:
+        raise Unfit(f"{name} is too large a picture for this machine's memory.") from error
     except BROKEN as error:
         raise Unfit(f"{name} must be a whole picture file, but it is damaged: {error}.") from error
 
