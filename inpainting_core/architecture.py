@@ -128,7 +128,7 @@ class ModelConfig:
     def __post_init__(self):
         if self.prediction not in PREDICTIONS:
             raise ValueError(f"prediction must be one of {PREDICTIONS}, got {self.prediction!r}.")
-        require_whole("resolution", self.resolution, 64, 8192)
+        require_whole("resolution", self.resolution, 8, 8192)
         if self.under_hole not in UNDER_HOLE:
             raise ValueError(f"under_hole must be one of {UNDER_HOLE}, got {self.under_hole!r}.")
         if self.texture not in TEXTURES:
