@@ -11,7 +11,7 @@ logarithm is added to the logits by a few more numbers on queries and keys, so t
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from math import sqrt
 
 import torch
@@ -23,6 +23,7 @@ from inpainting_core.self_attention import SelfAttention
 from inpainting_core.shapes import Bool, Float, Int
 
 MODES = ("rectified", "strict", "off")
+GRIDS = 16  # of tokens, of which a rectifier keeps the hole: a UNet has four, in batches of a few sizes
 
 # Numbers more on each token, for fast kernels take multiples of 8.  The logarithm is shared out among them all: one
 # large number would cost the others their precision where a kernel rounds a token's numbers together.
@@ -171,7 +172,7 @@ def rectifier(mask: Float[Tensor, "b 1 h w"], mode: str, softness: Softness = HA
     if mode == "off":
         return None
 
-    @cache  # the hole stays the same for every layer of a grid and every step
+    @lru_cache(GRIDS)  # the hole stays the same for every layer of a grid and every step
     def rows(height: int, width: int, batch: int, device: torch.device) -> list[Tokens]:
         hole = to_tokens(mask, height, width).to(device)
         return split_rows(hole.repeat(batch // len(hole), 1))

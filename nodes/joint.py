@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import count
 
 from comfy.model_patcher import ModelPatcher
@@ -37,7 +37,7 @@ def replace_joint_attention(model: ModelPatcher, layout: Layout, attention: Join
 def _for_each_pass(layout: Layout, attention: JointAttention) -> Callable[..., Tensor]:
     """A wrapper of ComfyUI's ``apply_model``, in which the pass's latent and reference pictures are still whole."""
 
-    @cache
+    @lru_cache(32)
     def warn(tokens: int, canvas: Canvas) -> None:
         expected = f"{canvas.tokens + canvas.after} of the picture"
         logging.warning(f"Erase Once: {tokens} tokens do not hold {expected}, so plain attention is used.")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 from comfy.ldm.modules import attention as comfy_attention
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -58,7 +58,7 @@ def replace_self_attention(model: ModelPatcher, attention: Attention, blocks: li
 def _in_its_place(attention: Attention) -> Callable[[Tensor, Tensor, Tensor, dict], Tensor]:
     """``attention`` in the calling form of ComfyUI's attn1 replacement, [b, n, heads * d] in and out."""
 
-    @cache
+    @lru_cache(32)
     def warn(tokens: int, height: int, width: int) -> None:
         logging.warning(
             f"Erase Once: {tokens} tokens do not fit the {width} x {height} grid, so plain attention is used."

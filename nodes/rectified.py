@@ -1,7 +1,7 @@
 """Rectified attention as the node asks for it, for both kinds of network that ComfyUI runs."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from math import inf
 
 import torch
@@ -20,6 +20,7 @@ from .holes import Holes
 from .layouts import Canvas
 from .patch import fast_kernel
 
+SIZES = 8  # of latents whose holes a patched model keeps: a graph keeps the model, and may sample it at any size
 TOKEN_PX = 16  # of a transformer, each way: 2 x 2 cells of 8 pixels, or one of 16
 
 
@@ -34,8 +35,8 @@ class Rectified:
         self.highest = sampling.percent_to_sigma(start) if start > 0 else inf  # a flow's first level rounds beyond 1
         self.lowest = sampling.percent_to_sigma(end)
         self.flows = isinstance(sampling, CONST)
-        self._rectifier = cache(self._rectifier)  # once for all layers of a grid and all steps
-        self._tokens = cache(self._tokens)
+        self._rectifier = lru_cache(SIZES)(self._rectifier)  # once for all layers of a grid and all steps
+        self._tokens = lru_cache(SIZES)(self._tokens)
 
     def self_attention(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int, options: dict) -> Tensor:
         """A UNet's, for q, k, v ``[b, heads, height * width, d]``."""
