@@ -14,6 +14,7 @@ from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid
 from inpainting_core.shapes import Float
+from inpainting_core.smaller_batches import in_batches_that_fit
 from inpainting_core.texture import match_texture
 from inpainting_core.whole import fill_whole
 
@@ -121,13 +122,17 @@ def draw_fill(
     copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "m 3 h w"]:
     """What the network makes of a view and its hole, once for each generator, shown ``copies`` if it corrects them."""
-    first = engine.encode(view)
-    masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, copies)), engine.draws)
-    mask_latent = to_grid(hole, *first.shape[-2:])
-    if walk.start == "mixed":
-        smooth = engine.encode(masked_picture(view, hole, "continued"))
-        first = mixed_start(first, smooth, mask_latent.to(first), walk.sigmas[0])
-    each = [generator for generator in generators for _ in range(engine.draws)]
-    inputs = Inputs(first, mask_latent, masked, rectifier(mask_latent, walk.attention, walk.softness))
-    latents = engine.sample(ddim, walk.sigmas, draw_noise(first.shape, each), inputs)
-    return engine.decode(mean_of_draws(latents, engine.draws))
+
+    def draw(some: list[torch.Generator], rows: slice) -> Tensor:
+        first, own = engine.encode(view), None if copies is None else copies[rows]
+        masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, own)), engine.draws)
+        mask_latent = to_grid(hole, *first.shape[-2:])
+        if walk.start == "mixed":
+            smooth = engine.encode(masked_picture(view, hole, "continued"))
+            first = mixed_start(first, smooth, mask_latent.to(first), walk.sigmas[0])
+        each = [generator for generator in some for _ in range(engine.draws)]
+        inputs = Inputs(first, mask_latent, masked, rectifier(mask_latent, walk.attention, walk.softness))
+        latents = engine.sample(ddim, walk.sigmas, draw_noise(first.shape, each), inputs)
+        return engine.decode(mean_of_draws(latents, engine.draws))
+
+    return in_batches_that_fit(draw, generators)

@@ -11,7 +11,7 @@ from .joint import replace_joint_attention
 from .layouts import layout_of
 from .patch import replace_self_attention, self_attention_blocks
 from .rectified import Rectified
-from .schema import attention_input, require_choice, schema, softness_inputs
+from .schema import attention_input, require_choice, require_numbers, schema, softness_inputs
 
 BLOCKS = {"all": ("input", "middle", "output"), "encoder": ("input",), "middle": ("middle",), "decoder": ("output",)}
 
@@ -81,6 +81,7 @@ class EraseOnceSRA(io.ComfyNode):
     ) -> io.NodeOutput:
         require_choice("mode", mode, MODES)
         require_choice("blocks", blocks, BLOCKS)
+        require_numbers(start_percent=start_percent, end_percent=end_percent, softness=softness)
         layout = layout_of(model.get_model_object("diffusion_model"))
         if layout and blocks != "all":
             raise ValueError(

@@ -73,12 +73,14 @@ class ComfyEngine:
         self.texture, self.draws = config.texture, config.draws
 
     def encode(self, image: Tensor) -> Tensor:
-        """RGB in [0, 1] to a unit-variance latent."""
-        return self.latent_format.process_in(self.vae.encode(image.movedim(1, -1)))
+        """RGB in [0, 1] to a unit-variance latent, one at a time as in ``decode``."""
+        latents = [self.vae.encode(one) for one in image.movedim(1, -1).split(1)]
+        return self.latent_format.process_in(torch.cat(latents))
 
     def decode(self, latent: Tensor) -> Tensor:
-        """The inverse of ``encode``."""
-        return self.vae.decode(self.latent_format.process_out(latent)).movedim(-1, 1)
+        """The inverse of ``encode``, one at a time: of several that do not fit together ComfyUI would tile each."""
+        pictures = [self.vae.decode(one) for one in self.latent_format.process_out(latent).split(1)]
+        return torch.cat(pictures).movedim(-1, 1)
 
     def sample(self, sampler: Callable, sigmas: Tensor, noise: Tensor, inputs: Inputs) -> Tensor:
         """Run a sampler from the noised start; see ``Inputs`` for what it is conditioned on."""

@@ -15,8 +15,9 @@ from yoeo_core.entities import SURE
 
 from .boundary import image_from, mask_from, picture_from
 from .detector import detections, detector_input
+from .memory import said_where_memory_ends
 from .overlay import drawn
-from .schema import require_choice, schema
+from .schema import require_choice, require_numbers, schema
 from .telling import report_of, report_output, tell
 
 PRESETS = ("loss", "metric", "custom")
@@ -95,10 +96,12 @@ class EraseOnceSundryCheck(io.ComfyNode):
         )
 
     @classmethod
+    @said_where_memory_ends()
     def execute(
         cls, image: Tensor, mask: Tensor, detector: ModelPatcher, preset: str, ios: float, score: float
     ) -> io.NodeOutput:
         require_choice("preset", preset, PRESETS)
+        require_numbers(ios=ios, score=score)
         picture = picture_from(image)
         check_picture(picture)
         hole = as_mask(mask, *picture.shape[-2:], frames=len(picture)).expand(len(picture), -1, -1, -1)

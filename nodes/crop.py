@@ -15,7 +15,7 @@ from inpainting_core.planning import surroundings
 from inpainting_core.telling import without_hole
 
 from .boundary import STOCK_RESOLUTION, image_from, mask_from, picture_from
-from .schema import context_input, grow_input, schema
+from .schema import context_input, grow_input, require_numbers, schema
 
 CropInfo = io.Custom("ERASE_ONCE_CROP")
 
@@ -69,6 +69,7 @@ class EraseOnceCrop(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor, grow: int, context: float, resolution: int) -> io.NodeOutput:
+        require_numbers(context=context)
         window = crop_around(image, mask, grow, context, resolution)
         picture, hole = picture_from(image), (window.blend > 0).float()
         shown = crop_visible(picture[:, :3], picture[:, 3:], window.crop), crop_mask(hole, window.crop)

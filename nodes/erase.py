@@ -19,7 +19,8 @@ from yoeo_core.judge import judge_by
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
 from .detector import detections, detector_input
-from .schema import attention_input, context_input, grow_input, schema, softness_inputs
+from .memory import said_where_memory_ends
+from .schema import attention_input, context_input, grow_input, require_numbers, schema, softness_inputs
 from .telling import report_output, tell
 
 TRIES = 4
@@ -54,6 +55,7 @@ class EraseOnceYOEO(io.ComfyNode):
         )
 
     @classmethod
+    @said_where_memory_ends()
     def execute(
         cls,
         model: ModelPatcher,
@@ -72,6 +74,7 @@ class EraseOnceYOEO(io.ComfyNode):
         detector: ModelPatcher | None = None,
         official: bool = False,
     ) -> io.NodeOutput:
+        require_numbers(context=context)
         started = perf_counter()
         chosen = chosen_by(candidates, until_clean, tries, detector)
         given = ComfyEngine(model, vae, conditioning), picture_from(image), mask
@@ -129,6 +132,7 @@ class EraseOnceEraDiff(io.ComfyNode):
         )
 
     @classmethod
+    @said_where_memory_ends()
     def execute(
         cls,
         model: ModelPatcher,
@@ -151,6 +155,7 @@ class EraseOnceEraDiff(io.ComfyNode):
         rising: bool = False,
         start: str = eradiff.STARTS[0],
     ) -> io.NodeOutput:
+        require_numbers(context=context, strength=strength, softness=softness)
         started = perf_counter()
         erased = eradiff.erase(
             ComfyEngine(model, vae, conditioning),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
+from math import isnan
 
 from comfy_api.v0_0_2 import io
 
@@ -14,6 +15,13 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError for a value that a combo does not offer: ComfyUI 0.3.75 lets a graph bring any."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def require_numbers(**values: float) -> None:
+    """Raise ValueError for a NaN, which ComfyUI lets pass as being neither too small nor too large."""
+    for name, value in values.items():
+        if isnan(value):
+            raise ValueError(f"{name} must be a number, got {value}.")
 
 
 def schema(**declared) -> io.Schema:

@@ -8,7 +8,7 @@ from comfy_api.v0_0_2 import io
 from inpainting_core.schedule import trailing_timesteps
 from yoeo_core.consistency import timesteps
 
-from .schema import require_choice, schema
+from .schema import require_choice, require_numbers, schema
 
 METHODS = ("yoeo", "eradiff")
 
@@ -53,6 +53,7 @@ class EraseOnceSigmas(io.ComfyNode):
     @classmethod
     def execute(cls, model: ModelPatcher, method: str, steps: int, strength: float) -> io.NodeOutput:
         require_choice("method", method, METHODS)
+        require_numbers(strength=strength)
         sampling = model.get_model_object("model_sampling")
         if not isinstance(sampling, ModelSamplingDiscrete):
             raise ValueError(

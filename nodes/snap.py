@@ -15,6 +15,7 @@ from yoeo_core.snapping import Snapped, snap
 
 from .boundary import mask_from, picture_from
 from .detector import detections, detector_input
+from .memory import said_where_memory_ends
 from .schema import schema
 from .telling import report_of, report_output, tell
 
@@ -56,6 +57,7 @@ class EraseOnceSnapMask(io.ComfyNode):
         )
 
     @classmethod
+    @said_where_memory_ends()
     def execute(cls, image: Tensor, mask: Tensor, detector: ModelPatcher, grow: int) -> io.NodeOutput:
         picture = picture_from(image)
         check_picture(picture)

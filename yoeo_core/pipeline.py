@@ -10,6 +10,7 @@ from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid, to_nearest
 from inpainting_core.shapes import Float
+from inpainting_core.smaller_batches import in_batches_that_fit
 from inpainting_core.texture import match_texture
 from inpainting_core.whole import Reduce, fill_whole
 from yoeo_core.consistency import lcm, path
@@ -114,10 +115,15 @@ def draw_fill(
     copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "m 3 h w"]:
     """What the network makes of a view and its hole, once for each generator, shown ``copies`` if it corrects them."""
-    masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, copies)), engine.draws)
-    each = [generator for generator in generators for _ in range(engine.draws)]
-    latents = from_noise(engine, masked, reduce(hole, *masked.shape[-2:]), sigmas, each)
-    return engine.decode(mean_of_draws(latents, engine.draws))
+
+    def draw(some: list[torch.Generator], rows: slice) -> Tensor:
+        own = None if copies is None else copies[rows]
+        masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, own)), engine.draws)
+        each = [generator for generator in some for _ in range(engine.draws)]
+        latents = from_noise(engine, masked, reduce(hole, *masked.shape[-2:]), sigmas, each)
+        return engine.decode(mean_of_draws(latents, engine.draws))
+
+    return in_batches_that_fit(draw, generators)
 
 
 def from_noise(

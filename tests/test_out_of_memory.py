@@ -1,0 +1,87 @@
+"""Memory that ends in a network: smaller batches, then ComfyUI's tiles, then one sentence; the picture is the same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from in_comfyui import room
+from test_mid_run import checked, eradiff, given, networks, same, snapped, state, yoeo  # noqa: F401
+from torch import Tensor
+
+from inpainting_core.smaller_batches import in_batches_that_fit
+
+pytestmark = pytest.mark.usefixtures("in_comfyui")
+
+
+@contextmanager
+def fitting(place: tuple[object, str], fits: Callable[[int, int], bool]) -> Iterator[list[int]]:
+    """A network that takes the batches that fit, by their length and the call's number; the list is all lengths."""
+    (network, name), seen = place, []
+    own = getattr(network, name)
+
+    def instead(*inputs, **named):
+        first = inputs[0] if inputs else named["pixel_values"]
+        seen.append(len(first))
+        if not fits(len(first), len(seen)):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return own(*inputs, **named)
+
+    setattr(network, name, instead)
+    try:
+        yield seen
+    finally:
+        delattr(network, name)
+
+
+@pytest.mark.parametrize("run", [yoeo, eradiff], ids=lambda run: run.__name__)
+def test_candidates_that_do_not_fit_together_are_drawn_alone_and_are_the_same(given, run):  # noqa: F811
+    expected, before = run(given), state(given)
+    with fitting(networks(given)["unet"], lambda batch, call: batch == 1) as seen:
+        found = run(given)
+    assert max(seen) == 2 and seen.count(1) >= 4
+    assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(found, expected, strict=True))
+    assert state(given) == before and same(run(given), expected)
+
+
+@pytest.mark.parametrize("place", ["encode", "decode"])
+@pytest.mark.parametrize("run", [yoeo, eradiff], ids=lambda run: run.__name__)
+def test_what_the_autoencoder_cannot_hold_is_worked_on_in_tiles(given, run, place: str):  # noqa: F811
+    expected = run(given)
+    with fitting(networks(given)[place], lambda batch, call: call > 1) as seen:
+        found = run(given)
+    assert len(seen) > 2
+    assert all(torch.allclose(*pair, atol=1e-3) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("run", "place"),
+    [(run, place) for run in (yoeo, eradiff) for place in ("encode", "unet", "decode", "detector")]
+    + [(checked, "detector"), (snapped, "detector")],
+    ids=lambda one: one if isinstance(one, str) else one.__name__,
+)
+def test_where_nothing_helps_a_sentence_says_what_to_do(given, run, place: str):  # noqa: F811
+    expected, before = run(given), state(given)
+    with fitting(networks(given)[place], lambda batch, call: False):
+        with pytest.raises(torch.cuda.OutOfMemoryError) as caught:
+            run(given)
+    assert str(caught.value) == room("memory").NOT_ENOUGH
+    assert state(given) == before and same(run(given), expected)
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3, 7])
+def test_every_candidate_is_what_it_would_have_been(largest: int):
+    def draw(some: list[torch.Generator], rows: slice) -> Tensor:
+        assert [one.initial_seed() for one in some] == list(range(7))[rows]
+        drawn = torch.cat([torch.rand(1, 3, 2, 2, generator=one) for one in some])
+        if len(some) > largest:
+            raise torch.cuda.OutOfMemoryError("too many")
+        return drawn
+
+    def generators() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in range(7)]
+
+    alone = torch.cat([torch.rand(1, 3, 2, 2, generator=one) for one in generators()])
+    assert torch.equal(in_batches_that_fit(draw, generators()), alone)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="one"):
+        in_batches_that_fit(lambda some, rows: (_ for _ in ()).throw(torch.cuda.OutOfMemoryError("one")), generators())
