@@ -96,7 +96,7 @@ def load_detector(
     elif path.suffix.lower() in PICKLES:
         tensors = read_weights(path)[0]
         config, preprocessing = architecture_of(tensors, path.name), PUBLISHED
-        tensors, ours = published_names(tensors), False
+        tensors, ours = published_names(tensors, path.name), False
     else:
         (config, tensors, preprocessing), ours = _read_ours(path), True
     return SundryDetector(_network(config, tensors, path.name, ours), preprocessing).to(device, dtype)

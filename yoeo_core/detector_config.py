@@ -70,7 +70,8 @@ def _kept(said: Mapping, whole: Mapping, numbers: Mapping, switches: tuple[str, 
         require_yes_or_no(name, said[name])
     for name in lists.keys() & said.keys():
         require_wholes(name, said[name], STAGES, *lists[name])
-    return {name: said[name] for name in said if name in {*whole, *numbers, *switches, *lists}}
+    kept = {name: said[name] for name in said if name in {*whole, *switches, *lists}}
+    return kept | {name: float(said[name]) for name in numbers.keys() & said.keys()}
 
 
 def _classes(said: Mapping) -> dict:

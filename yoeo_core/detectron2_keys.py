@@ -69,14 +69,20 @@ STATISTICS = ("pixel_mean", "pixel_std")  # ImageNet's, which ``Preprocessing`` 
 LEVELS_AND_POINTS = 3 * 4  # that deformable attention looks at
 
 
-def published_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """detectron2's weights under the names that transformers publishes."""
-    return {
-        name: part
-        for key, value in tensors.items()
-        if key not in STATISTICS
-        for name, part in _parts(_renamed(key), value)
-    }
+def published_names(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """detectron2's weights under the names that transformers publishes.
+
+    Raises ValueError for attention that is not in thirds.
+    """
+    published = {}
+    for key, value in tensors.items():
+        thirds = any(re.search(pattern, _renamed(key)) for pattern in SPLIT)
+        if thirds and (not value.ndim or len(value) % 3):
+            rule = f"{source} must hold queries, keys and values in thirds of {key}"
+            raise ValueError(f"{rule}, got the shape {tuple(value.shape)}.")
+        if key not in STATISTICS:
+            published |= dict(_parts(_renamed(key), value))
+    return published
 
 
 def architecture_of(tensors: Mapping[str, Tensor], source: str) -> dict:
@@ -146,7 +152,5 @@ def _renamed(key: str) -> str:
 def _parts(key: str, value: Tensor) -> list[tuple[str, Tensor]]:
     for pattern, names in SPLIT.items():
         if re.search(pattern, key):
-            if not value.ndim or len(value) % 3:
-                raise ValueError(f"{key} must hold queries, keys and values, got the shape {tuple(value.shape)}.")
             return [(re.sub(pattern, name, key), part) for name, part in zip(names, value.chunk(3), strict=True)]
     return [(key, value)]
