@@ -32,7 +32,7 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=4,
 )
-MANY = pytest.mark.parametrize("count", [25, pytest.param(4000, marks=pytest.mark.full)])
+MANY = pytest.mark.parametrize("count", [25, pytest.param(1500, marks=pytest.mark.full)])
 
 
 @pytest.fixture(scope="module")
