@@ -23,7 +23,7 @@ Correction = Callable[[Tensor, Tensor, Tensor], Float[Tensor, "n 3 h w"]]
 
 FINER = 2  # times as large as the network's is the picture that is copied
 COARSE_PX = 6  # at the network's size: what a mean within so many pixels, taken twice, leaves over
-SHARE = 0.4  # of it that is the network's
+SHARE = 0.25  # of it that is the network's
 
 
 def copying(fill: Correction, generators: list[torch.Generator], frames: int) -> Fill:
@@ -52,7 +52,7 @@ def copy(view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], generat
 def coarsely_as(
     drawn: Float[Tensor, "n 3 y x"], copies: Float[Tensor, "n 3 h w"], hole: Float[Tensor, "1 1 h w"]
 ) -> Float[Tensor, "n 3 h w"]:
-    """The copies without two fifths of their coarse difference from the network's fills in the hole.  RGB in [0, 1]."""
+    """The copies without a quarter of their coarse difference from the network's fills in the hole.  RGB in [0, 1]."""
     difference, inside = drawn - smaller(copies), F.max_pool2d(hole, FINER)
     for _ in range(2):
         difference = mean_around(difference, inside, COARSE_PX)
