@@ -15,7 +15,7 @@ def masked_picture(
     image: Float[Tensor, "b 3 h w"],
     mask: Float[Tensor, "#b 1 h w"],
     under_hole: str = "grey",
-    copies: Float[Tensor, "n 3 h w"] | None = None,
+    copies: Float[Tensor, "m 3 h w"] | None = None,
 ) -> Float[Tensor, "n 3 h w"]:
     """The picture without what is in the hole.  RGB in [0, 1].
 

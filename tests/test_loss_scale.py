@@ -40,7 +40,7 @@ def way(script, argv: list[str], eps: float | None, monkeypatch) -> list[torch.T
         ),
         (
             train_yoeo_stage2,
-            f"--teacher {BASE} {SMALL} --unlabelled drawn --batch-size 1 --steps 3 --perceptual stlpips_alex"
+            f"--teacher {BASE} {SMALL} --unlabelled drawn --squares --batch-size 1 --steps 3 --perceptual stlpips_alex"
             " --steps-per-phase 1 --separate-fake",
         ),
     ],
