@@ -211,7 +211,7 @@ TAKEN = {
 REFUSED = {
     "the nano": (replace(SD15, unet=NANO, vae=TINY), "a text of width 768 or 1024 or 2048", "got 64"),
     "a narrow UNet": (sd15(channels=(64, 128, 256, 256)), "a UNet with 320 channels on the first level", "(64, 128"),
-    "a width that is no multiple": (sd2(channels=(320, 640, 1280, 1248)), "and multiples of that", "1248"),
+    "a width that is no multiple": (sd2(channels=(320, 640, 1280, 1216)), "and multiples of that", "1216"),
     "no attention on any level": (sd15(attention=(False,) * 4), "a UNet that attends on one level", "(False,"),
     "SD2's projections in SD1.5": (sd15(linear_projection=True), "linear_projection False", "got True"),
     "SD1.5's projections in SD2": (sd2(linear_projection=False), "linear_projection True", "got False"),
