@@ -8,6 +8,7 @@ from time import monotonic
 
 from graph_node import CANVAS, NODES_2, GraphNode
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as TooLate
 
 __all__ = ["CANVAS", "NODES_2", "GraphPage"]
 
@@ -93,11 +94,21 @@ class GraphPage:
 
         Where the page then offers to download the real weights, the offer is closed.
         """
-        self.open_template_browser()[name].click()
-        self.page.wait_for_function("name => document.title.includes(name)", arg=name)
+        card = self.open_template_browser()[name]
+        card.click()
+        while not self.opened(name):  # while its pictures still load, the list may move away from under a click
+            card.click()
         if "models" in json.loads((GRAPHS / f"{name}.json").read_text()):
             self.close_dialog("Missing Models")
         self.fit_view()
+
+    def opened(self, name: str) -> bool:
+        """Whether the page opens this graph within ten seconds."""
+        try:
+            self.page.wait_for_function("name => document.title.includes(name)", arg=name, timeout=10_000)
+        except TooLate:
+            return False
+        return True
 
     def close_dialog(self, words: str) -> None:
         """Waits for a dialog with these words and closes it."""
