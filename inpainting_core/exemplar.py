@@ -128,13 +128,15 @@ def agree_on_places(sizes: list[Size], generator: torch.Generator) -> Places:
     for number, size in enumerate(reversed(larger), start=1):
         field, grid = finer(field, grid, size.grid), size.grid
         picture = agreed(size, field, torch.ones_like(field, dtype=picture.dtype), 0)
-        price = price_of(field, distances(codes_wanted(picture, size.basis, grid), size.codes, field), grid)
+        wanted = codes_wanted(picture, size.basis, grid)
+        distance = distances(wanted, size.codes, field)
         for left in reversed(range(ROUNDS[min(number, len(ROUNDS) - 1)])):
-            wanted = codes_wanted(picture, size.basis, grid)
-            field, distance = improved(field, wanted, size.codes, grid, price, generator)
             price = price_of(field, distance, grid)
+            field, distance = improved(field, wanted, size.codes, grid, price, generator)
             if left or size is not sizes[0]:
                 picture = agreed(size, field, distance, AGREEMENT)
+            if left:
+                wanted = codes_wanted(picture, size.basis, grid)
     return Places(field, distance)
 
 
