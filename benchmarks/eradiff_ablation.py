@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.ideal_chain import object_left_at_the_end
-from benchmarks.pasted_objects import CutoutScenes, score
+from benchmarks.pasted_objects import CutoutScenes, add_pair_flags, score
 from eradiff_core.attention import HARD, Softness
 from eradiff_core.synthesis import Ranges
 from inpainting_core.engine import DiffusersEngine, load_engine
@@ -52,13 +52,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="assets/nano_base.safetensors", help="where every arm starts")
     parser.add_argument("--images", required=True, help="photographs to train on")
-    parser.add_argument("--validation", required=True, help="photographs that no training saw")
-    parser.add_argument("--cutouts", help="RGBA objects to erase; left out: drawn things, as in training")
+    add_pair_flags(parser, pairs=48)
     parser.add_argument("--out", required=True, help="runs and scores.json")
     parser.add_argument("--steps", type=int, default=400, help="training steps of every arm (%(default)s)")
     parser.add_argument("--pool", type=int, default=3000, help="training pairs encoded (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=48, help="held-out pairs (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     return parser.parse_args(argv)
 
 

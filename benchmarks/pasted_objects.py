@@ -1,5 +1,6 @@
 """Pictures with a pasted object and their truth, and what is measured on an erased one."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ from training.held_out.pairs import object_left
 
 GONE_BELOW = 0.25  # an object is called erased when less than this share of its signal is found in the hole
 CROP_PX = 96
+
+
+def add_pair_flags(parser: argparse.ArgumentParser, pairs: int) -> None:
+    """Which pairs are erased, how many of them, and with which seeds."""
+    parser.add_argument("--validation", required=True, help="photographs that no training saw")
+    parser.add_argument("--cutouts", help="RGBA objects to erase; left out: drawn things, as in training")
+    parser.add_argument("--pairs", type=int, default=pairs, help="held-out pairs (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
 
 
 class CutoutScenes(DrawnScenes):

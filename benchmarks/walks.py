@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.eradiff_ablation import ATTENTION, COLUMNS, STRENGTHS, held_out_pairs, print_table
-from benchmarks.pasted_objects import score
+from benchmarks.pasted_objects import add_pair_flags, score
 from eradiff_core.pipeline import STARTS, Walk, draw_fill
 from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.choosing import Choice
@@ -27,11 +27,8 @@ from training.networks.perceptual import perceptual_net
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(BUILT_IN[NANO_OF["eradiff"]]), help="checkpoint (%(default)s)")
-    parser.add_argument("--validation", required=True, help="photographs that no training saw")
-    parser.add_argument("--cutouts", help="RGBA objects to erase; left out: drawn things, as in training")
+    add_pair_flags(parser, pairs=48)
     parser.add_argument("--out", required=True, help="folder for scores.json")
-    parser.add_argument("--pairs", type=int, default=48, help="held-out pairs (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     return parser.parse_args(argv)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.eradiff_ablation import held_out_pairs, print_table
-from benchmarks.pasted_objects import score
+from benchmarks.pasted_objects import add_pair_flags, score
 from eradiff_core import pipeline as eradiff
 from eradiff_core.pipeline import Walk
 from inpainting_core.built_in import BUILT_IN, NANO_OF
@@ -53,11 +53,8 @@ DRAWS: dict[str, Callable[[DiffusersEngine, Tensor, Tensor, list[torch.Generator
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--validation", required=True, help="photographs that no training saw")
-    parser.add_argument("--cutouts", help="RGBA objects to erase; left out: drawn things, as in training")
+    add_pair_flags(parser, pairs=24)
     parser.add_argument("--out", required=True, help="folder for scores.json")
-    parser.add_argument("--pairs", type=int, default=24, help="held-out pairs (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     return parser.parse_args(argv)
 
 
