@@ -26,6 +26,7 @@ from inpainting_core.checkpoint import read_checkpoint
 from inpainting_core.crop import crop_mask, crop_picture, plan_crop
 from inpainting_core.masks import as_mask, bounding_boxes, grow
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
+from inpainting_core.planning import surroundings
 from yoeo_core import consistency
 from yoeo_core import pipeline as yoeo
 
@@ -87,11 +88,8 @@ def look_at(picture: Path, mask: Path, resolution: int) -> tuple[Tensor, Tensor]
     hole = grow(as_mask(read_mask(mask), *image.shape[-2:]), GROW_PX)
     if not 0 < hole.mean() < 1:
         raise ValueError(f"{mask.name} must hold a hole and leave surroundings.")
-    top, left, bottom, right = bounding_boxes(hole[0, 0].int())[0]
-    down, across = int(CONTEXT * (bottom - top)), int(CONTEXT * (right - left))
-    box = (max(0, top - down), max(0, left - across), bottom + down, right + across)
-    box = (*box[:2], min(box[2], image.shape[-2]), min(box[3], image.shape[-1]))
-    crop = plan_crop(box, tuple(image.shape[-2:]), resolution)
+    size = tuple(image.shape[-2:])
+    crop = plan_crop(surroundings(bounding_boxes(hole[0, 0].int())[0], size, CONTEXT, 0), size, resolution)
     return crop_picture(image, crop), crop_mask(hole, crop)
 
 
