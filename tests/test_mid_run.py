@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
@@ -82,22 +82,27 @@ def networks(given: dict) -> dict[str, tuple[object, str]]:
 
 
 @contextmanager
-def at_call(place: tuple[object, str], number: int, then: Callable[[], None]) -> Iterator[list[int]]:
-    """Do something just before the given call of a network; the list's length is how often it was called."""
-    (network, name), calls = place, []
+def before_calls(place: tuple[object, str], look: Callable[[Tensor, int], None]) -> Iterator[list[int]]:
+    """Look at what a network is given, and at the call's number, before each call; the list is all batches' lengths."""
+    (network, name), lengths = place, []
     own = getattr(network, name)
 
     def instead(*given, **named):
-        calls.append(len(calls))
-        if len(calls) - 1 == number:
-            then()
+        first = given[0] if given else named["pixel_values"]
+        lengths.append(len(first))
+        look(first, len(lengths) - 1)
         return own(*given, **named)
 
     setattr(network, name, instead)
     try:
-        yield calls
+        yield lengths
     finally:
         delattr(network, name)
+
+
+def at_call(place: tuple[object, str], number: int, then: Callable[[], None]) -> AbstractContextManager[list[int]]:
+    """Do something just before the given call of a network; the list's length is how often it was called."""
+    return before_calls(place, lambda first, call: then() if call == number else None)
 
 
 def fail() -> None:

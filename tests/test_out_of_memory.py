@@ -1,12 +1,12 @@
 """Memory that ends in a network: smaller batches, then ComfyUI's tiles, then one sentence; the picture is the same."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
 from in_comfyui import room
-from test_mid_run import checked, eradiff, given, networks, same, snapped, state, yoeo  # noqa: F401
+from test_mid_run import before_calls, checked, eradiff, given, networks, same, snapped, state, yoeo  # noqa: F401
 from torch import Tensor
 
 from inpainting_core.smaller_batches import in_batches_that_fit
@@ -14,24 +14,14 @@ from inpainting_core.smaller_batches import in_batches_that_fit
 pytestmark = pytest.mark.usefixtures("in_comfyui")
 
 
-@contextmanager
-def fitting(place: tuple[object, str], fits: Callable[[int, int], bool]) -> Iterator[list[int]]:
+def fitting(place: tuple[object, str], fits: Callable[[int, int], bool]) -> AbstractContextManager[list[int]]:
     """A network that takes the batches that fit, by their length and the call's number; the list is all lengths."""
-    (network, name), seen = place, []
-    own = getattr(network, name)
 
-    def instead(*inputs, **named):
-        first = inputs[0] if inputs else named["pixel_values"]
-        seen.append(len(first))
-        if not fits(len(first), len(seen)):
+    def look(first: Tensor, call: int) -> None:
+        if not fits(len(first), call + 1):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return own(*inputs, **named)
 
-    setattr(network, name, instead)
-    try:
-        yield seen
-    finally:
-        delattr(network, name)
+    return before_calls(place, look)
 
 
 @pytest.mark.parametrize("run", [yoeo, eradiff], ids=lambda run: run.__name__)
