@@ -122,19 +122,23 @@ def distilled_from(teacher: nn.Module, args: argparse.Namespace) -> Callable[[nn
     return loss
 
 
-@torch.no_grad()
 def look(network: nn.Module, method: str, mode: str = "off") -> str:
     """A row of the table, of 64 scenes that no training saw."""
     plain, with_object, mask = draw_scenes(64, torch.Generator().manual_seed(1_000_000))
+    made = erased(network, method, mode, plain, with_object, mask)
+    return "| {:.3f} | {:.3f} |".format(*left_of(made, plain, with_object, mask))
+
+
+@torch.no_grad()
+def erased(network: nn.Module, method: str, mode: str, plain: Tensor, with_object: Tensor, mask: Tensor) -> Tensor:
+    """What one of the two samplers makes of the scenes."""
     noise, model = torch.randn(plain.shape, generator=torch.Generator().manual_seed(1)), Velocity(network, mask, plain)
     with self_attention(network, rectifier(mask, mode), (SIDE, SIDE), torch.ones(1)):
         if method == "eradiff":
             sigmas = FLOW.sigmas_for(trailing_timesteps(12, STRENGTH))
-            made = ddim(model.denoised, FLOW.noised(with_object, noise, sigmas[0]), sigmas)
-        else:
-            generators = [torch.Generator().manual_seed(seed) for seed in range(64)]
-            made = lcm(generators, FLOW)(model.denoised, noise, FLOW.sigmas_for(timesteps(2)))
-    return "| {:.3f} | {:.3f} |".format(*left_of(made, plain, with_object, mask))
+            return ddim(model.denoised, FLOW.noised(with_object, noise, sigmas[0]), sigmas)
+        generators = [torch.Generator().manual_seed(seed) for seed in range(len(plain))]
+        return lcm(generators, FLOW)(model.denoised, noise, FLOW.sigmas_for(timesteps(2)))
 
 
 def left_of(made: Tensor, plain: Tensor, with_object: Tensor, mask: Tensor) -> tuple[float, float]:
