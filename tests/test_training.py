@@ -23,7 +23,7 @@ from training.data.pairs import DrawnScenes, Pairs
 from training.data.recipe import NANO_FLAGS, NANO_RECIPE
 from training.data.shown import as_shown
 from training.held_out.few_steps import hole_psnr
-from training.networks.bases import fresh_nano
+from training.networks.bases import NANO, fresh
 from training.running.optimisation import hole_importance, lr_factor
 
 SMALL = ["--batch-size", "2", "--gradient-accumulation", "1", "--resolution", "32", "--workers", "0", "--lr", "1e-3"]
@@ -105,7 +105,7 @@ def test_what_a_unet_sees_under_its_hole_and_its_texture_are_chosen_once_and_inh
 
 @pytest.mark.parametrize("under_hole", UNDER_HOLE)
 def test_a_run_trains_on_what_the_pipelines_will_show(vae, under_hole):
-    networks = fresh_nano(AutoencoderTiny.from_pretrained(vae))
+    networks = fresh(NANO, AutoencoderTiny.from_pretrained(vae))
     config = replace(networks.config, under_hole=under_hole)
     engine = DiffusersEngine(config, networks.unet, networks.vae, networks.empty_prompt)
     image, hole = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)

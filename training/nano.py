@@ -1,9 +1,11 @@
 """Make the built-in nano: YOEO's three stages in sequence, as assets/nano.safetensors was made.
 
     python -m training.nano --images photos --validation photos_held_out --out runs/nano
+    python -m training.nano --images photos --out runs/small --size small                       # for one GPU
     python -m training.nano --images photos --out runs/smoke --share 0.001                      # a few steps of each
 
-It starts from the nano's ordinary inpainting base and takes about two hours on one core.  Started again with the
+It starts from the nano's ordinary inpainting base and takes about two hours on one core.  ``--size small`` is wider
+(11 M weights), works at 256 px, and trains its own base first, with the nano's autoencoder.  Started again with the
 same ``--out``, it goes on where it was.  Another ``--seed`` makes another nano: how far two of them lie apart is what
 chance is worth.
 """
@@ -13,15 +15,15 @@ import json
 from pathlib import Path
 from time import perf_counter
 
-from inpainting_core.built_in import ASSETS, NANO_DETECTOR
+from inpainting_core.built_in import ASSETS, BUILT_IN, NANO, NANO_DETECTOR
 from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 from training.data.recipe import NANO_FLAGS
 
 COMMON = f"{NANO_FLAGS} --mixed-precision bf16 --lr-schedule cosine"
 DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
 DISTILLED += " --save-every 100"
-STAGE1 = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
-STAGE1 += " --under-hole continued --texture copied --draws 2"
+INPAINTING = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
+STAGE1 = f"{INPAINTING} --under-hole continued --texture copied --draws 2"
 
 # folder of the run: script, optimizer steps, samples encoded, its other flags.  SRA is on in some passes of stage 1, so
 # that the nano erases along EraDiff's path as well.
@@ -31,6 +33,10 @@ RECIPE = {
     "stage2": (train_yoeo_stage2, 400, 4000, f"{DISTILLED} --steps-per-phase 50"),
     "stage3": (train_yoeo_stage3, 200, 1200, f"{DISTILLED} --detector {NANO_DETECTOR}"),
 }
+# ordinary inpainting, with objects in its holes: what the other stages cure
+BASE = {"base": (train_yoeo_stage1, 2700, 4000, f"{INPAINTING} --holes any --lr 1.2e-3 --warmup 100 --ema 0.997")}
+SIZES = {"nano": RECIPE, "small": BASE | RECIPE}  # the nano's own base is there
+RESOLUTIONS = {"nano": 192, "small": 256}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,18 +44,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="pictures to train on")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--out", required=True, help="one folder below it for each run")
-    parser.add_argument("--resolution", type=int, default=192, help="side of a training picture in px (%(default)s)")
+    parser.add_argument("--size", choices=SIZES, default="nano", help="of the network (%(default)s)")
+    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the size has it")
     parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps and samples (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the runs' own seeds start at ten times this one")
     parser.add_argument("--workers", type=int, help="processes that prepare pictures; left out: by the cores")
     return parser.parse_args(argv)
 
 
-def start_of(stage: str, out: Path) -> list[str]:
+def start_of(stage: str, out: Path, size: str) -> list[str]:
     """What each run inherits."""
-    model = {name: str(out / name / "model.safetensors") for name in RECIPE}
+    model = {name: str(out / name / "model.safetensors") for name in SIZES[size]}
     return {
-        "stage1": ["--base", str(ASSETS / "nano_base.safetensors")],
+        "base": ["--base", size, "--vae", str(BUILT_IN[NANO])],
+        "stage1": ["--base", model.get("base", str(ASSETS / "nano_base.safetensors"))],
         "stage1_sra": ["--base", model["stage1"]],
         "stage2": ["--teacher", model["stage1_sra"]],
         "stage3": ["--teacher", model["stage1_sra"], "--student", model["stage2"]],
@@ -57,17 +65,19 @@ def start_of(stage: str, out: Path) -> list[str]:
 
 
 def main(args: argparse.Namespace) -> None:
-    out = Path(args.out)
-    for place, (stage, (script, steps, pool, flags)) in enumerate(RECIPE.items(), start=1):
+    out, resolution = Path(args.out), args.resolution or RESOLUTIONS[args.size]
+    for stage, (script, steps, pool, flags) in SIZES[args.size].items():
         started = perf_counter()
         counts = ["--steps", str(max(1, round(args.share * steps)))]
-        counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(out)]
-        counts += ["--pool-seed", str(10 * args.seed + 1)]  # the stages draw from one set, each in its own order
-        where = ["--images", args.images, "--out", str(out / stage), "--resolution", str(args.resolution)]
-        where += ["--validation", args.validation] if args.validation else []
-        random = ["--seed", str(10 * args.seed + place)]
+        # the stages draw from one set, each in its own order; the base's has other holes
+        where = out / stage if stage == "base" else out
+        counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(where)]
+        counts += ["--pool-seed", str(10 * args.seed + 1)]
+        data = ["--images", args.images, "--out", str(out / stage), "--resolution", str(resolution)]
+        data += ["--validation", args.validation] if args.validation else []
+        random = ["--seed", str(10 * args.seed + list(BASE | RECIPE).index(stage))]
         random += [] if args.workers is None else ["--workers", str(args.workers)]
-        argv = [*start_of(stage, out), *where, *counts, *flags.split(), *random]
+        argv = [*start_of(stage, out, args.size), *data, *counts, *flags.split(), *random]
         script.main(script.parse_args(argv))
         print(f"{stage}: {(perf_counter() - started) / 60:.1f} minutes in this run", flush=True)
     held_out = json.loads((out / "stage3" / "held_out.json").read_text())

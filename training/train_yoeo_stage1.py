@@ -48,8 +48,8 @@ from training.running.sheets import save_sheet
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
-    parser.add_argument("--base", required=True, help="nano (fresh weights), or a checkpoint to go on from")
-    parser.add_argument("--vae", help="autoencoder folder of training.train_vae; only for --base nano")
+    parser.add_argument("--base", required=True, help="nano or small (fresh weights), or a checkpoint to go on from")
+    parser.add_argument("--vae", help="folder of training.train_vae, or a nano's checkpoint; only for fresh weights")
     parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
     parser.add_argument("--under-hole", choices=UNDER_HOLE, help="what it sees in the hole; left out: as the base")
     parser.add_argument("--texture", choices=TEXTURES, help="where its fills have theirs from; left out: as the base")

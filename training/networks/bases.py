@@ -20,6 +20,8 @@ NANO = ModelConfig(
     prediction="v_prediction",
     resolution=192,
 )
+SMALL = replace(NANO, unet=replace(NANO.unet, channels=(96, 160, 192)), resolution=256)
+FRESH = {"nano": NANO, "small": SMALL}
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,17 @@ class Networks:
 
 
 def load_networks(source: str, vae: str | None = None, base: str | None = None) -> Networks:
-    """What ``source`` holds: ``nano`` (fresh weights, the autoencoder in the folder ``vae``) or a checkpoint.
+    """What ``source`` holds: a checkpoint, or ``nano`` or ``small``, fresh weights with the autoencoder of ``vae``.
 
     ``base`` is the checkpoint that a UNet alone is laid over.  Weights come in fp32, as they are.
-    Raises ValueError where a fresh nano has no autoencoder or a checkpoint lacks a part, besides what
+    Raises ValueError where fresh weights have no autoencoder or a checkpoint lacks a part, besides what
     ``read_checkpoint`` raises.
     """
-    if source == "nano":
+    if source in FRESH:
         if vae is None:
-            raise ValueError("a nano from scratch needs --vae, the folder that training.train_vae wrote, got none.")
-        return fresh_nano(AutoencoderTiny.from_pretrained(vae))
+            rule = "needs --vae, the folder that training.train_vae wrote or a checkpoint to take it from"
+            raise ValueError(f"a {source} from scratch {rule}, got none.")
+        return fresh(FRESH[source], read_tiny_vae(vae))
     checkpoint = read_checkpoint(source, read_checkpoint(base) if base else None)
     if checkpoint.vae is None or checkpoint.empty_prompt is None:
         missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"
@@ -53,9 +56,25 @@ def load_networks(source: str, vae: str | None = None, base: str | None = None) 
     )
 
 
-def fresh_nano(vae: AutoencoderTiny) -> Networks:
-    """The built-in small model with fresh weights; its one prompt is a fixed random embedding."""
-    config = replace(NANO, vae=replace(NANO.vae, scale=vae.config.scaling_factor))
+def read_tiny_vae(path: str | Path) -> AutoencoderTiny:
+    """The autoencoder in a folder of training.train_vae, or in a nano's checkpoint.
+
+    Raises ValueError for a checkpoint with another kind or with none.
+    """
+    if Path(path).is_dir():
+        return AutoencoderTiny.from_pretrained(path)
+    checkpoint = read_checkpoint(path)
+    if checkpoint.vae is None or checkpoint.config.vae.kind != "tiny":
+        kind = "none" if checkpoint.vae is None else checkpoint.config.vae.kind
+        raise ValueError(f"fresh weights take a nano's autoencoder, of kind tiny, got {kind} in {path}.")
+    vae = load_vae(checkpoint)
+    vae.register_to_config(scaling_factor=checkpoint.config.vae.scale)
+    return vae
+
+
+def fresh(config: ModelConfig, vae: AutoencoderTiny) -> Networks:
+    """A built-in size with fresh weights; its one prompt is a fixed random embedding."""
+    config = replace(config, vae=replace(config.vae, scale=vae.config.scaling_factor))
     prompt = torch.randn(1, 4, config.unet.context_dim, generator=torch.Generator().manual_seed(0))
     return Networks(config, start_at_zero_(build_unet(config.unet)), vae, Prompt(prompt))
 
