@@ -1,7 +1,7 @@
 """One pass of each training, in the scripts' own terms, for networks and pictures of any size, fake ones included.
 
-What needs numbers is left out: the teacher's walk is one step of its twenty (none leaves anything behind), and what the
-detector finds is averaged where L_SS and L_EFC choose from it.
+They run on torch's default device.  What needs numbers is left out: the teacher's walk is one step of its twenty (none
+leaves anything behind), and what the detector finds is averaged where L_SS and L_EFC choose from it.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from lpips import LPIPS
 from torch import Tensor, nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
+from benchmarks.plain import build_unet, build_vae
 from eradiff_core.cro import cro_loss
 from inpainting_core.architecture import ModelConfig
 from inpainting_core.empty_prompt import Prompt
-from inpainting_core.engine import build_unet, build_vae, call_unet
+from inpainting_core.engine import call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule
 from training.data.encoding import Encoded, Encoder
-from training.networks.lora import add_lora
-from training.running.distilling import Answer, Denoiser, Distillation, middle_channels
+from training.running.distilling import Answer, Denoiser, Distillation
 from training.running.judging import Judgement, pull_of
 from yoeo_core.detector import SundryDetector
 from yoeo_core.discriminator import Discriminator
@@ -56,9 +54,12 @@ class AnyDraw:
 def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
     """``training.train_eradiff``, its pictures encoded in the pass."""
     schedule = Schedule()
+    encoder = _encoder(config)
     with META:
-        unet, encoder = build_unet(config.unet).train(), _encoder(config)
+        unet = build_unet(config.unet).train()
         if lora_rank:
+            from training.networks.lora import add_lora  # needs peft
+
             add_lora(unet.to(torch.bfloat16), lora_rank)
 
     def one_pass(batch: int) -> None:
@@ -77,8 +78,9 @@ def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
 
 def stage1(config: ModelConfig, side: int) -> Training:
     """``training.train_yoeo_stage1``, its pictures encoded in the pass."""
+    encoder = _encoder(config)
     with META:
-        unet, encoder = build_unet(config.unet).train(), _encoder(config)
+        unet = build_unet(config.unet).train()
 
     def one_pass(batch: int) -> None:
         encoded = _encoded(encoder, batch, side)
@@ -96,12 +98,14 @@ class Distilling:
     """
 
     def __init__(self, config: ModelConfig, side: int, judged: bool):
-        self.config, self.side = config, side
+        from lpips import LPIPS
+
+        self.config, self.side, self.encoder = config, side, _encoder(config)
         with META:
-            self.student, self.encoder = build_unet(config.unet).train(), _encoder(config)
+            self.student = build_unet(config.unet).train()
             self.teacher = build_unet(config.unet).to(torch.bfloat16).eval().requires_grad_(False)
             self.distance = LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
-            self.discriminator = Discriminator(middle_channels(self.teacher))
+            self.discriminator = Discriminator(config.unet.channels[-1])
             self.detector = swin_tiny_detector() if judged else None
 
     def training(self) -> Training:
@@ -161,12 +165,14 @@ def judged_terms(detector: SundryDetector, picture: Tensor) -> dict[str, Tensor]
 
 def swin_tiny_detector() -> SundryDetector:
     """The Mask2Former that YOEO is judged by, on Swin-T with 100 queries, one class."""
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+
     swin = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
     return SundryDetector(Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=swin, num_labels=1)))
 
 
 def _in_bf16() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16)
+    return torch.autocast(torch.get_default_device().type, torch.bfloat16)
 
 
 def _forward(unet: nn.Module, inputs: Tensor, t: Tensor, prompt: Prompt) -> Tensor:
@@ -176,8 +182,9 @@ def _forward(unet: nn.Module, inputs: Tensor, t: Tensor, prompt: Prompt) -> Tens
 
 
 def _encoder(config: ModelConfig) -> Encoder:
-    encoder = Encoder(build_vae(config.vae), config, META)
-    encoder.device = torch.device("cpu")  # where its pictures will be
+    with META:
+        encoder = Encoder(build_vae(config.vae), config, META)
+    encoder.device = torch.get_default_device()  # where its pictures will be
     return encoder
 
 

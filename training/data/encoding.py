@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -14,6 +13,10 @@ from inpainting_core.engine import without_fp16
 from inpainting_core.latents import masked_picture, scale_latent, unscale_latent
 from inpainting_core.shapes import Float
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
 # "latent", "masked" and a pair's "object" [b, 4, h/8, w/8], "mask" [b, 1, h/8, w/8], stage 3's "hole" [b, 1, h, w]
 Encoded = dict[str, Tensor]
 
@@ -21,7 +24,7 @@ Encoded = dict[str, Tensor]
 class Encoder:
     """A model's frozen autoencoder behind two calls, in unit-variance latents; pictures are RGB in [0, 1]."""
 
-    def __init__(self, vae: AutoencoderKL | AutoencoderTiny, config: ModelConfig, device: torch.device):
+    def __init__(self, vae: "AutoencoderKL | AutoencoderTiny", config: ModelConfig, device: torch.device):
         self.vae = vae.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self.shape, self.under_hole, self.device = config.vae, config.under_hole, device
 
@@ -29,7 +32,7 @@ class Encoder:
         """The mean latent: a sample drawn from the KL encoder's narrow posterior would add noise we do not need."""
         with without_fp16(self.shape, self.device):
             encoded = self.vae.encode(image.to(self.device) * 2 - 1)
-        raw = encoded.latents if isinstance(self.vae, AutoencoderTiny) else encoded.latent_dist.mode()
+        raw = encoded.latents if self.shape.kind == "tiny" else encoded.latent_dist.mode()
         return scale_latent(raw.float(), self.shape.scale)
 
     def facts(self) -> dict[str, str | float]:
@@ -88,7 +91,7 @@ class Encoder:
 
 
 def encoded_by(
-    encode: Callable[..., Encoded], accelerator: Accelerator, *keys: str
+    encode: Callable[..., Encoded], accelerator: "Accelerator", *keys: str
 ) -> Callable[[dict[str, Tensor]], Encoded]:
     """What an ``Encoder`` makes of these parts of a batch, and of what its network is ``shown``, if there is such.
 

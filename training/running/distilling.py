@@ -6,9 +6,9 @@ same latent (LPIPS), the teacher's own score of the student's answer (DMD), and 
 
 import argparse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
@@ -29,6 +29,9 @@ from yoeo_core.distillation import (
     lsgan_generator,
     perceptual_loss,
 )
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 STUDENT, DMD, GAN, GAN_TRAINING, FOLLOWING = range(5)  # what a sample's noise is drawn for
 
@@ -162,6 +165,8 @@ def start_of(denoiser: Denoiser, latent: Tensor, noise: Tensor, start: int) -> t
 @torch.no_grad()
 def taught(teacher: Denoiser, noisy: Float[Tensor, "b 4 h w"], start: int, encoded: Encoded) -> Tensor:
     """The latent that the teacher's solver (DPM-Solver++ 2M, 20 trailing steps, no guidance) reaches from ``noisy``."""
+    from diffusers import DPMSolverMultistepScheduler
+
     solver = DPMSolverMultistepScheduler(
         beta_start=teacher.schedule.beta_start,
         beta_end=teacher.schedule.beta_end,
@@ -205,6 +210,6 @@ def judged_features(teacher: Denoiser, clean: Tensor, encoded: Encoded, draw: Dr
     return teacher.middle(noisy, t, encoded)
 
 
-def middle_channels(unet: UNet2DConditionModel) -> int:
+def middle_channels(unet: "UNet2DConditionModel") -> int:
     """How many channels the discriminator reads."""
     return unet.config.block_out_channels[-1]
