@@ -60,8 +60,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def needs_of(training: Training, checkpointing: Iterable[bool]) -> dict[bool, Need]:
-    """What a training needs, without ``--gradient-checkpointing`` or with it."""
+def needs_of(training: Training, checkpointing: Iterable[bool], batches: tuple[int, ...] = BATCHES) -> dict[bool, Need]:
+    """What a training needs, without ``--gradient-checkpointing`` or with it, for passes of so many samples."""
     with counted_as_on_a_card() as held:
         for network in (*training.learners, *training.frozen):
             lay_out(network)
@@ -71,15 +71,15 @@ def needs_of(training: Training, checkpointing: Iterable[bool]) -> dict[bool, Ne
         held.most_since()
         optimizer.step()
         step, buckets = held.most_since(), sum(weight.grad.nbytes for weight in moved)
-        return {frugal: Need(step, passes_of(training, held, frugal), buckets) for frugal in checkpointing}
+        return {frugal: Need(step, passes_of(training, held, frugal, batches), buckets) for frugal in checkpointing}
 
 
-def passes_of(training: Training, held: LiveMemory, frugal: bool) -> dict[int, int]:
-    """The most that is held in a pass of each of ``BATCHES``, the gradients of another there already."""
+def passes_of(training: Training, held: LiveMemory, frugal: bool, batches: tuple[int, ...]) -> dict[int, int]:
+    """The most that is held in a pass of each size, the gradients of another there already."""
     for part in training.checkpointed:
         part.enable_gradient_checkpointing() if frugal else part.disable_gradient_checkpointing()
     passes = {}
-    for batch in BATCHES:
+    for batch in batches:
         held.most_since()
         training.one_pass(batch)
         passes[batch] = held.most_since()

@@ -1,8 +1,13 @@
 """SRA: gathering the background's keys equals the paper's dense mask, in values and gradients."""
 
+from collections import Counter
+from functools import partial
+
 import pytest
 import torch
 from references import attend_with_dense_mask, attend_with_dense_weights
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from eradiff_core.attention import HARD, MODES, Softness, attend, rectifier
 from inpainting_core.schedule import Schedule
@@ -153,11 +158,76 @@ def test_softness_may_rise_as_the_noise_leaves():
     expected = attend_with_dense_weights(q, k, v, hole, "rectified", weights.expand(2, 15))
     assert torch.allclose(rectifier(mask, "rectified", rising)(q, k, v, 3, 5, sigma), expected, atol=1e-5)
     constant = rectifier(mask, "rectified", Softness(0.1))(q, k, v, 3, 5, sigma)
-    assert torch.allclose(constant, attend(q, k, v, hole, softness=0.1))
-    assert torch.equal(rectifier(mask, "rectified", HARD)(q, k, v, 3, 5, sigma), attend(q, k, v, hole))
+    assert torch.allclose(constant, attend(q, k, v, hole, softness=0.1), atol=1e-5)
+    hard = rectifier(mask, "rectified", HARD)(q, k, v, 3, 5, sigma)
+    assert torch.allclose(hard, attend(q, k, v, hole), atol=1e-5)
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.01, float("nan")])
 def test_a_softness_is_a_share(least):
     with pytest.raises(ValueError, match="softness must lie in 0..1"):
         Softness(least)
+
+
+# by size of the grid
+
+
+def operations(function) -> Counter:
+    """How often each operation is called, and ``largest``, the numbers of the largest tensor that one gives."""
+
+    class Book(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.calls = Counter()
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            result = operation(*args, **(kwargs or {}))
+            self.calls[operation._schema.name.removeprefix("aten::")] += 1
+            sizes = [one.numel() for one in tree_leaves(result) if isinstance(one, torch.Tensor)]
+            self.calls["largest"] = max([self.calls["largest"], *sizes])
+            return result
+
+    with Book() as book:
+        function()
+    return book.calls
+
+
+def holes_of_two(height, width):
+    mask = torch.zeros(2, 1, height, width)
+    mask[0, :, 1:3, 1:5], mask[1, :, 2:5, 3:6] = 1, 1
+    return mask
+
+
+@pytest.mark.parametrize("softness", [HARD, Softness(0.2)], ids=["hard", "soft"])
+def test_a_small_grid_does_not_pay_for_gathering(softness):
+    q, k, v = (x.detach() for x in qkv(b=2, n=64))
+    attention = rectifier(holes_of_two(8, 8), "rectified", softness)
+    attention(q, k, v, 8, 8, torch.ones(2))  # what is kept for a grid is made once
+    calls = operations(lambda: attention(q, k, v, 8, 8, torch.ones(2)))
+    assert sum(number for name, number in calls.items() if name.startswith("_scaled_dot_product")) == 1
+    assert calls["index_select"] == calls["cat"] == 0
+    assert softness != HARD or calls["where"] == 0, "and its mask is made once"
+
+
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+@pytest.mark.parametrize("softness", [HARD, Softness(0.2)], ids=["hard", "soft"])
+@pytest.mark.parametrize("few", [0, 64], ids=["gathered", "masked"])
+def test_both_ways_equal_the_dense_reference(mode, softness, few, monkeypatch):
+    monkeypatch.setattr("eradiff_core.attention.FEW", few)
+    mask, (q, k, v) = holes_of_two(6, 8), qkv(b=4, n=48)
+    mask[1] = 1  # all hole
+    hole = mask.flatten(1).repeat(2, 1) > 0
+    made = rectifier(mask, mode, softness)(q, k, v, 6, 8, torch.ones(4))
+    dense = (q, k, v, hole, mode, torch.full((4, 48), softness.least))
+    expected = attend_with_dense_mask(*dense[:5]) if softness == HARD else attend_with_dense_weights(*dense)
+    assert torch.allclose(made, expected, atol=1e-5)
+
+
+def test_no_allocation_grows_with_the_tokens_squared():
+    largest = []
+    for side in (32, 64):
+        q, k, v = (x.detach() for x in qkv(b=2, n=side**2))
+        attention = rectifier(holes_of_two(side, side), "rectified", Softness(0.2))
+        call = partial(attention, q, k, v, side, side, torch.ones(2))
+        largest.append(operations(call)["largest"])
+    assert largest[1] == 4 * largest[0]

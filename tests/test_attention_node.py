@@ -175,7 +175,8 @@ class Counting(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_tokens_are_sorted_once_a_grid_whatever_the_layers_and_steps(model):
+def test_tokens_are_sorted_once_a_grid_whatever_the_layers_and_steps(model, monkeypatch):
+    monkeypatch.setattr("eradiff_core.attention.FEW", 0)  # on small grids none are sorted
     counts = []
     for steps in (1, 3):
         with Counting() as counting:

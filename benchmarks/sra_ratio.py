@@ -1,0 +1,169 @@
+"""What Self-Rectifying Attention costs: attention with it in units of attention without, and one UNet step likewise.
+
+    python -m benchmarks.sra_ratio                                    # every level of SD1.5, SD2 and SDXL
+    python -m benchmarks.sra_ratio --only SD1.5 --steps 5             # and a whole step of SD1.5's UNet
+
+Holes are squares; all ways of one row are timed in turn.  *hard* is eq. 10, *dense* the same with a mask of all pairs
+of tokens added to the logits; *ragged* is a batch of two with unlike holes, in units of one whose holes are alike.
+Printed are medians with their quartiles.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from benchmarks.interleaved import Ratio, interleaved, ratios
+from benchmarks.plain import build_unet
+from eradiff_core.attention import rectifier
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig, UNetShape
+from inpainting_core.empty_prompt import Prompt
+from inpainting_core.engine import call_unet
+from inpainting_core.masks import to_tokens
+from inpainting_core.self_attention import SelfAttention, self_attention
+from inpainting_core.shapes import Bool, Float
+
+MODELS = {"SD1.5": SD15_INPAINT, "SD2": SD2_INPAINT, "SDXL": SDXL_INPAINT}
+SHARES = (0.05, 0.15, 0.30)
+SIGMA = torch.ones(1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A UNet's self-attention on one token grid: its side, its heads and their width, in how many layers."""
+
+    side: int
+    heads: int
+    width: int
+    layers: int
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS), help="(all)")
+    parser.add_argument("--side", type=int, help="of the picture in px; left out: the model's own")
+    parser.add_argument("--heads", type=int, default=99, help="of each level, at most (%(default)s)")
+    parser.add_argument("--turns", type=int, default=9, help="of each way (%(default)s)")
+    parser.add_argument("--steps", type=int, default=0, help="turns of a whole UNet's step (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="(%(default)s)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="(%(default)s)")
+    return parser.parse_args(argv)
+
+
+def levels_of(config: ModelConfig, side: int) -> list[Level]:
+    """The grids that a UNet attends to itself on, for pictures of so many pixels each way."""
+    shape, grid = config.unet, side // 8
+    last, found = len(shape.channels) - 1, []
+    for number, (width, depth) in enumerate(zip(shape.channels, shape.blocks, strict=True)):
+        layers = depth * (2 * shape.layers + 1) + (shape.middle_blocks if number == last else 0)
+        heads = shape.heads or width // shape.head_dim
+        found += [Level(grid >> number, heads, width // heads, layers)] if layers else []
+    return found
+
+
+def square(share: float, side: int, offset: int = 0) -> Float[Tensor, "1 1 {side} {side}"]:
+    """A square hole of about this share of a grid, a quarter from its corner at most."""
+    mask, long = torch.zeros(1, 1, side, side), round(share**0.5 * side)
+    start = min(side // 4 + offset, side - long)
+    mask[..., start : start + long, start : start + long] = 1
+    return mask
+
+
+def dense(mask: Float[Tensor, "b 1 h w"]) -> SelfAttention:
+    """Eq. 10 by a mask of all pairs, made once for each grid."""
+
+    @lru_cache(16)
+    def pairs(height: int, width: int, batch: int, device: torch.device) -> Bool[Tensor, "b 1 n n"]:
+        hole = to_tokens(mask, height, width).to(device).repeat(batch // len(mask), 1)
+        return ~(hole[:, None, :, None] & hole[:, None, None, :])
+
+    def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, sigma: Tensor) -> Tensor:
+        return scaled_dot_product_attention(q, k, v, pairs(height, width, len(q), q.device))
+
+    return attention
+
+
+def plainly(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, sigma: Tensor) -> Tensor:
+    return scaled_dot_product_attention(q, k, v)
+
+
+def ways_of(mask: Float[Tensor, "b 1 h w"]) -> dict[str, SelfAttention]:
+    return {
+        "off": plainly,
+        "hard": rectifier(mask, "rectified"),
+        "strict": rectifier(mask, "strict"),
+        "dense": dense(mask),
+    }
+
+
+def of_a_level(level: Level, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
+    """Each way in units of plain attention; ragged in units of a uniform batch."""
+    device, n = args.device, level.side**2
+    shape, dtype = (2, min(level.heads, args.heads), n, level.width), getattr(torch, args.dtype)
+    qkv = [torch.randn(shape, device=device, dtype=dtype) for _ in range(3)]
+
+    def timed(ways: dict[str, SelfAttention], qkv: list[Tensor], beside: str) -> dict[str, Ratio]:
+        calls = {name: lambda way=way: way(*qkv, level.side, level.side, SIGMA) for name, way in ways.items()}
+        repeats = max(1, 2**19 // n**2)  # small grids are too quick for a clock
+        loops = {name: lambda call=call: [call() for _ in range(repeats)] for name, call in calls.items()}
+        return ratios(interleaved(loops, args.turns, device), beside)
+
+    one = square(share, level.side)
+    unlike = torch.cat([one, square(share, level.side, offset=max(1, level.side // 8))])
+    found = timed(ways_of(one), [x[:1] for x in qkv], "off")
+    batches = {"uniform": rectifier(one, "rectified"), "ragged": rectifier(unlike, "rectified")}
+    return found | {"ragged": timed(batches, qkv, "uniform")["ragged"]}
+
+
+@torch.no_grad()
+def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
+    """A whole UNet's step each way, in units of one with plain attention."""
+    dtype = getattr(torch, args.dtype)
+    unet = step_unet(config.unet, args.device, dtype)
+    draw = {"device": args.device, "dtype": dtype}
+    pooled = config.unet.pooled_dim and torch.randn(1, config.unet.pooled_dim, **draw)
+    prompt = Prompt(torch.randn(1, 77, config.unet.context_dim, **draw), pooled)
+    fed, t = torch.randn(1, 9, side // 8, side // 8, **draw), torch.tensor([500], device=args.device)
+
+    def step(attention: SelfAttention) -> Callable[[], Tensor]:
+        def one() -> Tensor:
+            with self_attention(unet, attention, fed.shape[-2:], SIGMA):
+                return call_unet(unet, fed, t, prompt)
+
+        return one
+
+    ways = ways_of(square(share, side // 8))
+    return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
+
+
+@lru_cache(1)
+def step_unet(shape: UNetShape, device: torch.device | str, dtype: torch.dtype) -> torch.nn.Module:
+    with torch.device(device):
+        return build_unet(shape).to(dtype).eval().requires_grad_(False)
+
+
+def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio]]]:
+    for name in args.only:
+        config = MODELS[name]
+        side = args.side or config.resolution
+        for share in SHARES:
+            for level in levels_of(config, side):
+                place = f"{name} | {level.side} x {level.side}, {level.heads} x {level.width}, {level.layers} layers"
+                yield f"{place} | {share:.0%}", of_a_level(level, share, args)
+            if args.steps:
+                yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args)
+
+
+def main(args: argparse.Namespace) -> None:
+    print("| model | grid, heads x width | hole | hard | strict | dense | ragged |\n|---|---|---|---|---|---|---|")
+    for place, found in rows(args):
+        cells = [str(found[name]) if name in found else "" for name in ("hard", "strict", "dense", "ragged")]
+        print(f"| {place} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main(parse_args())
