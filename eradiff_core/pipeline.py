@@ -124,12 +124,13 @@ def draw_fill(
     """What the network makes of a view and its hole, once for each generator, shown ``copies`` if it corrects them."""
 
     def draw(some: list[torch.Generator], rows: slice) -> Tensor:
-        first, own = engine.encode(view), None if copies is None else copies[rows]
-        masked = for_each_draw(engine.encode(masked_picture(view, hole, engine.under_hole, own)), engine.draws)
-        mask_latent = to_grid(hole, *first.shape[-2:])
-        if walk.start == "mixed":
-            smooth = engine.encode(masked_picture(view, hole, "continued"))
-            first = mixed_start(first, smooth, mask_latent.to(first), walk.sigmas[0])
+        own = None if copies is None else copies[rows]
+        shown = [masked_picture(view, hole, "continued")] if walk.start == "mixed" else []
+        shown += [view, masked_picture(view, hole, engine.under_hole, own)]
+        *smooth, first, masked = engine.encode(torch.cat(shown)).split([len(one) for one in shown])
+        masked, mask_latent = for_each_draw(masked, engine.draws), to_grid(hole, *first.shape[-2:])
+        if smooth:
+            first = mixed_start(first, *smooth, mask_latent.to(first), walk.sigmas[0])
         each = [generator for generator in some for _ in range(engine.draws)]
         inputs = Inputs(first, mask_latent, masked, rectifier(mask_latent, walk.attention, walk.softness))
         latents = engine.sample(ddim, walk.sigmas, draw_noise(first.shape, each), inputs)

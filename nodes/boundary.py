@@ -20,6 +20,7 @@ from inpainting_core.architecture import SDXL_INPAINT, ModelConfig
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import Inputs
 
+from .latents import latents_of
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
 
 CONFIG = "erase_once"  # the name under which a MODEL of ours carries its ModelConfig
@@ -73,8 +74,9 @@ class ComfyEngine:
         self.texture, self.draws = config.texture, config.draws
 
     def encode(self, image: Tensor) -> Tensor:
-        """RGB in [0, 1] to a unit-variance latent, one at a time as in ``decode``."""
-        latents = [self.vae.encode(one) for one in image.movedim(1, -1).split(1)]
+        """RGB in [0, 1] to a unit-variance latent, one at a time as in ``decode``; what was encoded is known."""
+        known, state = latents_of(self.vae), self.vae.patcher.patches_uuid
+        latents = [known.of(one, lambda one: self.vae.encode(one.movedim(1, -1)), state) for one in image.split(1)]
         return self.latent_format.process_in(torch.cat(latents))
 
     def decode(self, latent: Tensor) -> Tensor:

@@ -108,4 +108,4 @@ def test_a_network_that_corrects_is_shown_the_copies_of_each_candidate(erase, mo
     mask[:, 50:78, 40:90] = 1
     erase(engine, picture, mask, candidates=2, seed=3, grow_px=0)
     copies = [copy(picture, mask[None], generator).pictures for generator in seeds(3, 4)]
-    assert torch.equal(encoded[-1], torch.cat([smaller(one) for one in copies]))
+    assert torch.equal(encoded[-1][-2:], torch.cat([smaller(one) for one in copies]))
