@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.plain import build_unet, build_vae
+from benchmarks.swin_detector import judged_terms, swin_tiny_detector
 from eradiff_core.cro import cro_loss
 from inpainting_core.architecture import ModelConfig
 from inpainting_core.empty_prompt import Prompt
@@ -19,13 +20,13 @@ from inpainting_core.engine import call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule
 from training.data.encoding import Encoded, Encoder
-from training.running.distilling import Answer, Denoiser, Distillation
+from training.running.distilling import STUDENT, Answer, Denoiser, Distillation
 from training.running.judging import Judgement, pull_of
-from yoeo_core.detector import SundryDetector
 from yoeo_core.discriminator import Discriminator
 from yoeo_core.distillation import PHASES
+from yoeo_core.preprocessing import PUBLISHED
 
-META = torch.device("meta")
+META, SCHEDULE = torch.device("meta"), Schedule()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +42,21 @@ class Training:
     one_pass: Callable[[int], None]
 
 
+@dataclass(frozen=True)
 class AnyDraw:
-    """A ``Draw`` without its numbers, all of it at one timestep."""
+    """A ``Draw`` for so many samples without its numbers, all of it at one timestep."""
+
+    batch: int
 
     def noise(self, like: Tensor, purpose: int) -> Tensor:
         return torch.randn_like(like)
 
     def timesteps(self, choices: tuple[int, ...], purpose: int) -> Tensor:
-        return torch.tensor([choices[-1]])
+        return torch.full((self.batch,), choices[-1], device="cpu")  # where the noise levels' tables are
 
 
 def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
     """``training.train_eradiff``, its pictures encoded in the pass."""
-    schedule = Schedule()
     encoder = _encoder(config)
     with META:
         unet = build_unet(config.unet).train()
@@ -71,7 +74,7 @@ def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
             return _forward(unet, unet_input(noisy, encoded["mask"], encoded["masked"]), t, _prompt(config))
 
         noise, gamma = torch.randn_like(latent), torch.full((batch,), 50)
-        cro_loss(predict_noise, latent, encoded["object"], noise, t, gamma, schedule).mean().backward()
+        cro_loss(predict_noise, latent, encoded["object"], noise, t, gamma, SCHEDULE).mean().backward()
 
     return Training([unet], [encoder.vae], [unet], one_pass)
 
@@ -92,12 +95,12 @@ def stage1(config: ModelConfig, side: int) -> Training:
 
 
 class Distilling:
-    """The networks of ``training.train_yoeo_stage2``, of stage 3 where it is ``judged``, and what a pass makes of them.
+    """The networks of ``train_yoeo_stage2``, or of stage 3 where they are ``judged_at`` a size, and a pass of them.
 
     Stage 3's is one of D2 followed by what the discriminator is told on D1.
     """
 
-    def __init__(self, config: ModelConfig, side: int, judged: bool):
+    def __init__(self, config: ModelConfig, side: int, judged_at: int | None = None):
         from lpips import LPIPS
 
         self.config, self.side, self.encoder = config, side, _encoder(config)
@@ -106,7 +109,7 @@ class Distilling:
             self.teacher = build_unet(config.unet).to(torch.bfloat16).eval().requires_grad_(False)
             self.distance = LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
             self.discriminator = Discriminator(config.unet.channels[-1])
-            self.detector = swin_tiny_detector() if judged else None
+            self.detector = swin_tiny_detector(judged_at) if judged_at else None
 
     def training(self) -> Training:
         judges = [self.detector] if self.detector else []
@@ -125,18 +128,19 @@ class Distilling:
         loss.backward()
         self.discriminator.requires_grad_(True)
         with _in_bf16():
-            loss = distillation.discriminator_loss(self.discriminator, made, encoded, AnyDraw())
+            loss = distillation.discriminator_loss(self.discriminator, made, encoded, AnyDraw(batch))
         loss.backward()
 
     def _pull(self, distillation: Distillation, student: Denoiser, encoded: Encoded) -> tuple[Tensor, Tensor]:
         """What the student is pulled by, and its latent."""
-        noisy, t = encoded["latent"], torch.tensor([999])
+        noisy, draw = encoded["latent"], AnyDraw(len(encoded["latent"]))
+        t = draw.timesteps((999,), STUDENT)
         with _in_bf16():
             latent = student(noisy, t, encoded)
             with torch.no_grad():
                 target = self.encoder.decode(distillation.teacher(noisy, t, encoded))
             answer = Answer(latent, self.encoder.decode(latent), target)
-            terms = distillation.terms(answer, student, self.discriminator, encoded, AnyDraw(), PHASES[-1])
+            terms = distillation.terms(answer, student, self.discriminator, encoded, draw, PHASES[-1])
             if self.detector is None:
                 return sum(terms.values()), latent.detach()
             told = judged_terms(self.detector, answer.picture)
@@ -144,31 +148,23 @@ class Distilling:
         return pull_of(terms, told, latent, weight, lambda gradient: gradient, shares)[0], latent.detach()
 
 
-RUNS: dict[str, Callable[[ModelConfig, int], Training]] = {
+def stage2(config: ModelConfig, side: int) -> Training:
+    """``training.train_yoeo_stage2``."""
+    return Distilling(config, side).training()
+
+
+def stage3(config: ModelConfig, side: int, judged_at: int = PUBLISHED.short_side) -> Training:
+    """``training.train_yoeo_stage3``, whose detector sees pictures at so many pixels."""
+    return Distilling(config, side, judged_at).training()
+
+
+RUNS: dict[str, Callable[..., Training]] = {
     "EraDiff": eradiff,
     "EraDiff, LoRA of rank 32": partial(eradiff, lora_rank=32),
     "YOEO, stage 1": stage1,
-    "YOEO, stage 2": lambda *of: Distilling(*of, judged=False).training(),
-    "YOEO, stage 3": lambda *of: Distilling(*of, judged=True).training(),
+    "YOEO, stage 2": stage2,
+    "YOEO, stage 3": stage3,
 }
-
-
-def judged_terms(detector: SundryDetector, picture: Tensor) -> dict[str, Tensor]:
-    """Terms that reach as far into the detector as L_SS's two and L_EFC do."""
-    found = detector(picture)
-    return {
-        "ss_probability": found.no_object_log_prob.mean(),
-        "ss_mask": nn.functional.softplus(found.mask_logits).mean(),
-        "efc": nn.functional.normalize(found.features, dim=1).mean(),
-    }
-
-
-def swin_tiny_detector() -> SundryDetector:
-    """The Mask2Former that YOEO is judged by, on Swin-T with 100 queries, one class."""
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
-
-    swin = SwinConfig(out_features=["stage1", "stage2", "stage3", "stage4"])
-    return SundryDetector(Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=swin, num_labels=1)))
 
 
 def _in_bf16() -> torch.autocast:
