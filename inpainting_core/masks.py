@@ -146,6 +146,13 @@ def components(mask: Float[Tensor, "1 1 h w"]) -> Int[Tensor, "h w"]:
     return torch.from_numpy(labels)
 
 
+def box_around(mask: Float[Tensor, "1 1 h w"]) -> Box:
+    """The box that just holds the hole; of no hole, the first pixel's."""
+    rows = mask[0, 0].amax(1).nonzero()[:, 0].tolist() or [0]
+    columns = mask[0, 0, rows[0] : rows[-1] + 1].any(0).nonzero()[:, 0].tolist() or [0]
+    return rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+
+
 def bounding_boxes(labels: Int[Tensor, "h w"]) -> list[Box]:
     """The box of each numbered part, in the order of the numbers."""
     found = ndimage.find_objects(labels.numpy())

@@ -16,7 +16,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from inpainting_core.crop import Crop, crop_mask, plan_crop
-from inpainting_core.masks import NEIGHBOURS, Box, bounding_boxes, components, feather
+from inpainting_core.masks import NEIGHBOURS, Box, bounding_boxes, box_around, components, feather
 from inpainting_core.shapes import Bool, Float, Int
 from inpainting_core.thinness import is_thin, thin_arms
 
@@ -109,18 +109,21 @@ def surroundings(box: Box, size: tuple[int, int], context: float, margin_px: int
 
 def _near_parts(mask: Float[Tensor, "1 1 h w"], context: float, margin_px: int) -> list[Part]:
     """The connected parts of the hole, joined where their surroundings meet, until none do."""
-    labels = components(mask)
-    boxes = np.array(bounding_boxes(labels), dtype=np.int64).reshape(-1, 4)
+    size, (y, x, below, beside) = mask.shape[-2:], box_around(mask)
+    labels = components(mask[..., y:below, x:beside])  # of a large picture most holds nothing
+    boxes = np.array(bounding_boxes(labels), dtype=np.int64).reshape(-1, 4) + (y, x, y, x)
     group, cell = np.arange(len(boxes)), max(1, margin_px // 4)
     while True:
-        seen = [surroundings(tuple(box), labels.shape, context, margin_px) for box in boxes.tolist()]
+        seen = [surroundings(tuple(box), size, context, margin_px) for box in boxes.tolist()]
         joined = _meeting(seen, cell)
         if joined.max(initial=-1) + 1 == len(boxes):
             break
         boxes, group = _around_each(boxes, joined), joined[group]
     number_of, labels = np.concatenate([[0], group + 1]), labels.numpy()  # of each label, of which 0 is no hole
     return [
-        Part((top, left, bottom, right), number_of[labels[top:bottom, left:right]] == number, number)
+        Part(
+            (top, left, bottom, right), number_of[labels[top - y : bottom - y, left - x : right - x]] == number, number
+        )
         for number, (top, left, bottom, right) in enumerate(boxes.tolist(), 1)
     ]
 

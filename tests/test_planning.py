@@ -208,3 +208,15 @@ def test_a_figure_with_limbs_is_not_taken_apart():
     for left in (580, 730):
         figure = torch.maximum(figure, drawn(*size, (880, 1300, left, left + 90)))
     assert len(plan_patches(figure, RESOLUTION, CONTEXT, MARGIN)) == 1
+
+
+def test_a_speck_on_a_large_picture_costs_a_speck():
+    """What NumPy and SciPy allocate; the picture's own size would be 6 MB in bytes alone."""
+    mask = torch.zeros(1, 1, 2000, 3000)
+    mask[..., 1000:1009, 2000:2009] = 1
+    tracemalloc.start()
+    (patch,) = plan_patches(mask, 512, 0.5, 18)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert patch.box == (1000, 2000, 1009, 2009) and patch.blend.shape == (1, 1, 9, 9) and patch.blend.all()
+    assert peak < 1e6
