@@ -6,9 +6,8 @@ import tarfile
 import numpy as np
 import pytest
 import webdataset
-from accelerate.data_loader import BatchSamplerShard
 from PIL import Image
-from torch.utils.data import BatchSampler
+from training_runs import given_to
 
 from eradiff_core.synthesis import Ranges
 from training import prepare_shards
@@ -124,13 +123,11 @@ def test_eradiff_reads_shards_too(pattern):
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("images", ["folder", "pattern"])
 def test_the_processes_of_a_run_see_each_sample_once_an_epoch(images, processes, request):
-    """Shards of 3, 3 and 1 pictures; what each process is given is accelerate's own choice."""
-    source, seen = source_of(request.getfixturevalue(images)), {}
+    """Shards of 3, 3 and 1 pictures."""
+    source = source_of(request.getfixturevalue(images))
     stream = Stream(source, np.arange(COUNT), [(64, 64)], 2 * processes, 0)
-    batches = BatchSampler(range(2 * processes * COUNT), 2, drop_last=True)
-    for process in range(processes):
-        for batch in BatchSamplerShard(batches, processes, process, even_batches=False):
-            seen |= {index: source.name(stream.order.at(*stream.order.place(index))) for index in batch}
+    given = given_to(processes, 2, 2 * processes * COUNT)
+    seen = {index: source.name(stream.order.at(*stream.order.place(index))) for index in given}
     names = [seen[index] for index in range(2 * processes * COUNT)]
     for start in range(0, len(names), COUNT):
         assert len(set(names[start : start + COUNT])) == COUNT

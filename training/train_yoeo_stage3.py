@@ -130,7 +130,10 @@ def main(args: argparse.Namespace) -> None:
     check_views(recipe_of(args).shapes(config.resolution), config.unet)
     d1, d2 = (composites_of(args, config, holes) for holes in ("d1", "d2"))
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
-    sets = [samples_of(make, encode, encoder, args, accelerator, pool) for make, pool in ((d1, "d1"), (d2, "d2"))]
+    sets = (
+        samples_of(d1, encode, encoder, args, accelerator, "d1"),
+        samples_of(d2, encode, encoder, args, accelerator, "d2", shift=1),
+    )
     samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
     paired, unpaired = held_out_of(d1, args, 32), held_out_of(d2, args, 64)
 
