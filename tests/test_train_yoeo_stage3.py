@@ -132,7 +132,7 @@ def test_the_discriminator_learns_from_paired_batches_only(before, photos, tmp_p
 
 
 def test_no_term_of_the_detector_pulls_harder_than_its_share_of_lpips(before, photos, tmp_path):
-    """A share so small that a detector of random weights is held to it; the usual one is half (``tests/test_balance``)."""
+    """A share so small that a detector of random weights is held to it; the usual one is half."""
     train(before, photos, tmp_path, *"--steps 4 --batch-size 4 --cache-latents 8 --lambda-efc 1e-3".split())
     norms, after = logged(tmp_path, "efc_norm"), logged(tmp_path, "efc_norm_after")
     share = [norm / 1000 for norm in logged(tmp_path, "lpips_norm")]
