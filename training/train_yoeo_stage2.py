@@ -22,6 +22,7 @@ from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import natural, positive
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
@@ -63,14 +64,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    parser.add_argument(
+        "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
+    )
     add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     add_distilling_flags(parser)
     parser.add_argument(
-        "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
+        "--steps-per-phase", type=natural, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
     )
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both

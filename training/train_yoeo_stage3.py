@@ -24,6 +24,7 @@ from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import positive
 from training.data.randomness import sample_generator
 from training.data.recipe import add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
@@ -82,7 +83,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # data
     parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    parser.add_argument(
+        "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
+    )
     add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inpainting_core.buckets import Shape, shapes_of_area
+from training.data.flag_values import natural
 
 UNLABELLED = ("refused", "drawn")
 
@@ -59,7 +60,9 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_picture_flags(parser: argparse.ArgumentParser) -> None:
     """What every set asks for."""
-    parser.add_argument("--smooth-every", type=int, default=0, help="one picture in so many is a plain surface; 0: off")
+    parser.add_argument(
+        "--smooth-every", type=natural, default=0, help="one picture in so many is a plain surface; 0: off"
+    )
     parser.add_argument("--colour-jitter", action="store_true", help="pictures in other lights")
 
 

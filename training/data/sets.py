@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from training.data.encoding import Encoded, Encoder
+from training.data.flag_values import natural
 from training.data.pools import PART, Pool, PoolDraws, claim, encode_parts
 
 # so many samples of the pictures in a folder, all of a ``block`` in one shape; None: all of them squares
@@ -17,9 +18,9 @@ Make = Callable[[str, int, int, int | None], Dataset]
 
 def add_pool_flags(parser: argparse.ArgumentParser) -> None:
     """Whether a run's samples are encoded once, and where they are kept."""
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples of a set, encoded once; 0: off")
+    parser.add_argument("--cache-latents", type=natural, default=0, help="samples of a set, encoded once; 0: off")
     parser.add_argument("--pool", help="folder that keeps them, for several runs on the same ones; left out: --out")
-    parser.add_argument("--pool-seed", type=int, help="what they are drawn with; left out: --seed")
+    parser.add_argument("--pool-seed", type=natural, help="what they are drawn with; left out: --seed")
 
 
 def samples_of(

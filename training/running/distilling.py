@@ -18,6 +18,7 @@ from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
 from inpainting_core.shapes import Float, Int
 from training.data.encoding import Encoded, Encoder
+from training.data.flag_values import not_negative
 from training.data.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import (
@@ -39,10 +40,10 @@ TRUTH = "weight of the truth's own term on D1, whose LPIPS is then held against 
 def add_distilling_flags(parser: argparse.ArgumentParser) -> None:
     """How much counts what a student is held against, at the end of a training: lambda_1 to lambda_3, and truth."""
     last = PHASES[-1]
-    parser.add_argument("--lambda-1", type=float, default=last.lpips, help="LPIPS's weight (%(default)s)")
-    parser.add_argument("--lambda-2", type=float, default=last.dmd, help="DMD's in the last phase (%(default)s)")
-    parser.add_argument("--lambda-3", type=float, default=last.gan, help="GAN's in the last phase (%(default)s)")
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
+    parser.add_argument("--lambda-1", type=not_negative, default=last.lpips, help="LPIPS's weight (%(default)s)")
+    parser.add_argument("--lambda-2", type=not_negative, default=last.dmd, help="DMD's in the last phase (%(default)s)")
+    parser.add_argument("--lambda-3", type=not_negative, default=last.gan, help="GAN's in the last phase (%(default)s)")
+    parser.add_argument("--truth", type=not_negative, default=0.0, help=TRUTH)
 
 
 @dataclass(frozen=True)

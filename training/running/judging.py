@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpainting_core.shapes import Float
+from training.data.flag_values import not_negative, share
 from training.running.distilling import Answer
 from yoeo_core.balance import SHARE, Cap, capped
 from yoeo_core.coherence import coherence_loss
@@ -51,32 +52,37 @@ def add_judging_flags(parser: argparse.ArgumentParser) -> None:
     usual = Judgement()
     parser.add_argument(
         "--lambda",
-        type=float,
+        type=share,
         default=usual.ios,
         dest="ios",
         help="IoS of a sundry, at least (%(default)s)",
     )
     parser.add_argument(
         "--tau",
-        type=float,
+        type=share,
         default=usual.score,
         dest="score",
         help="score of an entity, at least (%(default)s)",
     )
     parser.add_argument(
         "--teacher-lambda",
-        type=float,
+        type=share,
         default=usual.teacher_ios,
         dest="teacher_ios",
         help="IoS of a sundry of the teacher's (%(default)s)",
     )
     parser.add_argument(
-        "--lambda-ss", type=float, default=usual.ss, dest="ss", help="L_SS's weight and cap (%(default)s)"
+        "--lambda-ss", type=not_negative, default=usual.ss, dest="ss", help="L_SS's weight and cap (%(default)s)"
     )
-    parser.add_argument("--lambda-efc", type=float, default=usual.efc, dest="efc", help="L_EFC's cap (%(default)s)")
+    parser.add_argument(
+        "--lambda-efc", type=not_negative, default=usual.efc, dest="efc", help="L_EFC's cap (%(default)s)"
+    )
     parser.add_argument("--form", choices=FORMS, default=usual.form, help="of L_SS and L_EFC (%(default)s)")
     parser.add_argument(
-        "--alpha", type=float, default=usual.alpha, help="power of a sundry's area in L_SS; 0: all alike (%(default)s)"
+        "--alpha",
+        type=not_negative,
+        default=usual.alpha,
+        help="power of a sundry's area in L_SS; 0: all alike (%(default)s)",
     )
 
 
