@@ -32,7 +32,7 @@ from training.data.recipe import add_recipe_flags
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import FRESH, load_networks, save_networks
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
@@ -79,7 +79,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    run = Run(args, "train_yoeo_stage1", needs=("base", "vae", "images", "validation"))
+    base = () if args.base in FRESH else ("base",)
+    run = Run(args, "train_yoeo_stage1", needs=(*base, "vae", "images", "validation"))
     accelerator, out = run.accelerator, run.out
 
     # model: what a flag leaves open comes from the base

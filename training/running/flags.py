@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from training.data.flag_values import natural, not_negative, positive
-from training.networks.bases import FRESH
 
 MOST_WORKERS = 8  # a training process keeps no more of them busy
 
@@ -78,7 +77,7 @@ def check_paths(args: argparse.Namespace, names: tuple[str, ...]) -> None:
 
     It is cheap, and the weights that are read before a missing folder is come upon are not.
     """
-    given = {name: getattr(args, name) for name in names if getattr(args, name) not in (None, *FRESH)}
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     missing = [f"--{name.replace('_', '-')} {path}" for name, path in given.items() if not _is_there(path)]
     if missing:
         raise ValueError(f"there is nothing at {', '.join(missing)}: check the spelling and the folder you are in.")
