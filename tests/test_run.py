@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from functools import partial
 from multiprocessing import get_context
 
@@ -180,9 +181,10 @@ def test_one_run_a_folder(train, tmp_path, capsys):
     assert not (tmp_path / "lock.json").exists()
 
 
-def test_of_several_that_find_a_dead_owner_at_once_one_takes_over(tmp_path):
-    """As where a job is queued again twice."""
-    context = get_context("fork")
+def test_of_several_that_find_a_dead_owner_at_once_one_takes_over(tmp_path, monkeypatch):
+    """As where a job is queued again twice; each looks for the owner a while."""
+    lives, context = lock._lives, get_context("fork")
+    monkeypatch.setattr(lock, "_lives", lambda *given: time.sleep(0.1) or lives(*given))
     dead = context.Process(target=lock.Lock, args=(tmp_path,))
     dead.start(), dead.join()
     (tmp_path / "lock.json").write_text(json.dumps({"pid": dead.pid, "host": socket.gethostname(), "started": 0}))
