@@ -91,7 +91,7 @@ def plot(found: dict[str, dict[str, dict[str, float]]]) -> str:
             y = 230 - 190 * (power - low) / (high - low)
             marks.append(f'<path d="M{left} {y:.0f}h250" stroke="#ccc"/>')
             marks.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
-        for colour, (kind, sizes) in zip(COLOURS, found.items(), strict=False):
+        for colour, sizes in zip(COLOURS, found.values(), strict=False):
             points = []
             for place, (size, one) in enumerate(sizes.items()):
                 y = 230 - 190 * (np.log10(max(0.01, one[key])) - low) / (high - low)
