@@ -84,6 +84,18 @@ def test_refused_pictures_are_not_written_and_twins_have_no_map_of_another(tmp_p
     assert sorted(Shards(tmp_path / "out").mapped) == [False, True]
 
 
+def test_a_file_that_cannot_be_read_is_left_out_and_stops_no_writing(tmp_path, capsys):
+    for name in "abc":
+        Image.new("RGB", (80, 80)).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").symlink_to("nowhere.png")
+    (tmp_path / "a_matte.png").mkdir()
+    argv = ["--images", str(tmp_path), "--out", str(tmp_path / "out" / "set"), "--per-shard", "3"]
+    prepare_shards.main(prepare_shards.parse_args(argv))
+    said = capsys.readouterr().out
+    assert "left out a.png: unreadable" in said and "left out d.png: unreadable" in said
+    assert "wrote 2 pictures" in said and len(Shards(tmp_path / "out")) == 2
+
+
 def test_a_start_reads_the_index_beside_each_shard_and_not_the_shard(pattern, monkeypatch):
     listed = Shards(pattern)
     assert all(isinstance(table, np.memmap) for table in listed.tables), "processes share one copy"

@@ -45,11 +45,14 @@ def write_shards(images: str | Path, out: str | Path, per_shard: int, seed: int 
         if not shard.exists():
             write_shard(folder, shards[number], number * per_shard, shard)
         index_of(shard)
-    return len(folder)
+    return sum(len(index_of(Path(f"{out}-{number:06d}.tar"))) for number in range(len(shards)))
 
 
 def write_shard(folder: Folder, numbers: np.ndarray, first: int, path: Path) -> None:
-    """The pictures of these numbers, their keys counted from ``first``; the file is there whole or not at all."""
+    """The pictures of these numbers, their keys counted from ``first``; the file is there whole or not at all.
+
+    What cannot be read is named and left out.
+    """
     scratch = path.with_suffix(".tmp")
     with TarWriter(str(scratch), encoder=False) as writer:
         for key, number in enumerate(numbers.tolist(), start=first):
@@ -57,7 +60,11 @@ def write_shard(folder: Folder, numbers: np.ndarray, first: int, path: Path) -> 
             ending = files.picture.suffix[1:].lower()
             parts = {ending: files.picture, "entities.png": files.entities, "entities.json": files.facts}
             parts["matte.png"] = files.matte
-            stored = {kind: part.read_bytes() for kind, part in parts.items() if part is not None}
+            try:
+                stored = {kind: part.read_bytes() for kind, part in parts.items() if part is not None}
+            except OSError as error:
+                tqdm.write(f"left out {files.name}: unreadable: {error}")
+                continue
             writer.write({"__key__": f"{key:09d}"} | stored)
     scratch.replace(path)
 
