@@ -1,5 +1,6 @@
 """Two processes do what one does on the same global batch, from shards too, and each picture comes once an epoch."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -91,6 +92,20 @@ def test_every_picture_of_uneven_shards_comes_once_an_epoch(shards, kind, proces
     for taken in (set(seen) & unpaired, set(seen) - unpaired):
         if taken or kind == "yoeo, stage 3":
             assert_once_an_epoch([seen[sample] for sample in sorted(taken)])
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_no_picture_stays_in_memory(shards, kind):
+    """Eight processes that each kept theirs would hold a large set eight times."""
+
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(each, Image.Image) for each in gc.get_objects())
+
+    samples, before = SETS[kind](shards, 6), alive()
+    for index in range(2 * COUNT):
+        samples[index]
+    assert alive() == before
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

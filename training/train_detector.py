@@ -24,7 +24,7 @@ from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_poo
 from training.data.encoding import Encoder
 from training.data.flag_values import above_zero, decay, natural, not_negative, positive
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import held_out_of
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
@@ -42,8 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # where it starts
     parser.add_argument("--base", required=True, help="nano (fresh weights), a .safetensors of ours, or a HF folder")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    add_images_flags(parser, ENTITIES_BESIDE)
     parser.add_argument("--resolution", type=positive, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
     add_recipe_flags(parser)
     parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")

@@ -28,7 +28,7 @@ from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import above_zero, natural, not_negative, positive, share
 from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import add_picture_flags, recipe_of
+from training.data.recipe import add_images_flags, add_picture_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.data.shown import as_shown
 from training.held_out.pairs import LOOKS, look_along_path, psnr_name
@@ -56,8 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--lora-rank", type=natural, default=0, help="train a LoRA of this rank; 0: all weights")
     parser.add_argument("--lora-alpha", type=above_zero, help="it counts alpha / rank times; left out: once")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_matte.png beside NAME is its object's alpha")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    add_images_flags(parser, "NAME_matte.png beside NAME is its object's alpha")
     parser.add_argument(
         "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
     )

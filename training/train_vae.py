@@ -18,6 +18,7 @@ from training.data.flag_values import above_zero, not_negative, positive
 from training.data.pictures import to_tensor
 from training.data.randomness import normal_like, sample_generator
 from training.data.reading import read_bounded
+from training.data.recipe import add_images_flags
 from training.data.stream import Stream, source_of
 from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
@@ -34,10 +35,7 @@ FACTOR = 8  # pixels of a side to one of the latent
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # data
-    parser.add_argument("--images", required=True, help="folder of pictures to train on")
-    parser.add_argument(
-        "--validation", help="folder of pictures that training never sees; sheets and PSNR come from it"
-    )
+    add_images_flags(parser, "nothing beside them is read")
     parser.add_argument("--size", type=positive, default=96, help="side of a training crop in pixels")
     # optimisation
     add_batch_flags(parser, steps=3000, batch_size=8, accumulation=1)

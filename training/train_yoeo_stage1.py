@@ -28,7 +28,7 @@ from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import above_zero, not_negative, positive, share
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import add_recipe_flags
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -56,8 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--texture", choices=TEXTURES, help="where its fills have theirs from; left out: as the base")
     parser.add_argument("--draws", type=positive, help="latents that a fill will be the mean of; left out: as the base")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    add_images_flags(parser, ENTITIES_BESIDE)
     parser.add_argument(
         "--holes", choices=["d1", "any"], default="d1", help="d1: no whole entity inside; any: ordinary"
     )

@@ -125,8 +125,12 @@ class Distillation:
         draw: Draw,
         now: Phase,
         keep: Float[Tensor, "b 1 h w"] | None = None,
+        truth: float = 0.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """What the student is told; ``keep`` is 0 where the teacher's picture shows what it should not learn."""
+        """What the student is told; ``keep`` is 0 where the teacher's picture shows what it should not learn.
+
+        ``truth`` is the weight of the truth's own term; without one there is none.
+        """
         factor = answer.picture.shape[-1] // answer.latent.shape[-1]
         on_grid = None if keep is None else avg_pool2d(keep, factor)
         found = scores(self.teacher, fake, answer.latent, encoded, draw)
@@ -135,7 +139,7 @@ class Distillation:
             "lpips": now.lpips * perceptual_loss(self.distance, answer.picture, answer.target, keep).mean(),
             "dmd": now.dmd * dmd_loss(answer.latent, *found, on_grid).mean(),
             "gan": now.gan * lsgan_generator(judged).mean(),
-        }
+        } | ({"truth": truth * hole_error(answer, encoded).mean()} if truth else {})
 
     def discriminator_loss(
         self, discriminator: nn.Module, made: Tensor, encoded: Encoded, draw: Draw
