@@ -1,6 +1,7 @@
 """How a training's data behave at 10,000, 100,000 and 1,000,000 pictures: start-up, memory and samples a second.
 
     python -m benchmarks.data_scaling --out docs/scaling.svg          # a few minutes, 200 MB of a temporary folder
+    git worktree add /tmp/before 2a3f8b0 && python -m benchmarks.data_scaling --before /tmp/before       # by turns
 
 A folder of a million pictures is a million hard links to a few, shards are links to one of a thousand pictures.  Each
 measure is a process of its own: the seconds of processor time from the flags to the first sample, the memory that it
@@ -23,6 +24,8 @@ from training.prepare_shards import write_shards
 
 SIZES = (10_000, 100_000, 1_000_000)
 PER_FOLDER, MOST_LINKS = 1000, 30_000  # pictures of a folder or shard; a file system allows no more links to a file
+COLOURS = ("#1c7ed6", "#e8590c", "#74b0e0", "#f0a878")
+ROOT = Path(__file__).resolve().parent.parent
 MEASURE = """
 import sys, time
 import numpy as np
@@ -66,11 +69,13 @@ def lay_out_shards(work: Path, count: int) -> Path:
     for shard in range(1, count // PER_FOLDER):
         for kind in ("tar", "index.npy"):
             os.link(work / "shards" / f"set-000000.{kind}", work / "shards" / f"set-{shard:06d}.{kind}")
-    return work / "shards"
+    return work / "shards" / "*.tar"
 
 
-def measure(images: Path) -> dict[str, float]:
-    ran = subprocess.run([sys.executable, "-c", MEASURE, str(images)], capture_output=True, text=True, check=True)
+def measure(images: Path, root: Path) -> dict[str, float]:
+    """With the code in ``root``."""
+    command, environment = [sys.executable, "-c", MEASURE, str(images)], os.environ | {"PYTHONPATH": str(root)}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=environment)
     return dict(zip(("start", "memory", "speed"), map(float, ran.stdout.split()[-3:]), strict=True))
 
 
@@ -86,36 +91,41 @@ def plot(found: dict[str, dict[str, dict[str, float]]]) -> str:
             y = 230 - 190 * (power - low) / (high - low)
             marks.append(f'<path d="M{left} {y:.0f}h250" stroke="#ccc"/>')
             marks.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
-        for colour, (kind, sizes) in zip(("#1c7ed6", "#e8590c"), found.items(), strict=True):
+        for colour, sizes in zip(COLOURS, found.values(), strict=False):
             points = []
             for place, (size, one) in enumerate(sizes.items()):
                 y = 230 - 190 * (np.log10(max(0.01, one[key])) - low) / (high - low)
                 points.append(f"{left + 15 + 110 * place},{y:.0f}")
                 marks.append(f'<text x="{left + 15 + 110 * place}" y="250" text-anchor="middle">{int(size):,}</text>')
             marks.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            y = float(points[-1].split(",")[1])
-            marks.append(f'<text x="{left + 248}" y="{y - 6:.0f}" text-anchor="end" fill="{colour}">{kind}</text>')
-    head = '<svg xmlns="http://www.w3.org/2000/svg" width="680" height="265" font-family="sans-serif" font-size="12">'
-    return "\n".join([head, '<rect width="680" height="265" fill="white"/>', *marks, "</svg>"])
+    for place, (colour, kind) in enumerate(zip(COLOURS, found, strict=False)):
+        marks.append(f'<text x="{60 + 140 * place}" y="275" fill="{colour}">{kind}</text>')
+    head = '<svg xmlns="http://www.w3.org/2000/svg" width="680" height="285" font-family="sans-serif" font-size="12">'
+    return "\n".join([head, '<rect width="680" height="285" fill="white"/>', *marks, "</svg>"])
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of pictures, multiples of 1,000")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier commit, measured by turns with this one")
     parser.add_argument("--out", type=Path, help="SVG file for the plot")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    found: dict[str, dict[str, dict[str, float]]] = {"folder": {}, "shards": {}}
+    roots = {"": ROOT} | ({" before": args.before.resolve()} if args.before else {})
+    found: dict[str, dict[str, dict[str, float]]] = {kind + when: {} for when in roots for kind in ("folder", "shards")}
     print("| pictures | kept as | seconds to the first sample | MB beyond the libraries | samples a second |")
     print("|---|---|---|---|---|")
     for count in args.sizes:
         for kind, lay_out in (("folder", lay_out_folder), ("shards", lay_out_shards)):
             with TemporaryDirectory() as work:
                 (Path(work) / "one").mkdir()
-                one = found[kind][str(count)] = measure(lay_out(Path(work), count))
-            print(f"| {count:,} | {kind} | {one['start']:.2f} | {one['memory']:.0f} | {one['speed']:.0f} |", flush=True)
+                images = lay_out(Path(work), count)
+                for when, root in roots.items():
+                    one = found[kind + when][str(count)] = measure(images, root)
+                    said = f"{one['start']:.2f} | {one['memory']:.0f} | {one['speed']:.0f}"
+                    print(f"| {count:,} | {kind}{when} | {said} |", flush=True)
     if args.out:
         args.out.write_text(plot(found))
     print(json.dumps(found))

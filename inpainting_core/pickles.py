@@ -7,6 +7,7 @@ strict reading refuses it whole; here an inert stand-in is built in the place of
 import logging
 import pickle
 import re
+import struct
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ HARMFUL = re.compile(
 # What torch.load and the pickle module raise over bytes that are no such file, or a damaged or a crafted one.
 UNREADABLE = (
     pickle.UnpicklingError,
+    struct.error,
     RuntimeError,
     OSError,
     EOFError,

@@ -136,6 +136,20 @@ def test_open_images_masks_are_enlarged_to_the_picture(tmp_path: Path):
     assert (first.score, second.score, first.category, first.thing) == (0.75, 1.0, "/m/01g317", True)
 
 
+@pytest.mark.parametrize("read", [open_images, coco_panoptic])
+def test_masks_may_lie_in_a_folder_for_each_archive(tmp_path: Path, read):
+    table, masks = (open_images_set if read is open_images else panoptic_set)(tmp_path)
+    (mask,) = masks.iterdir()
+    for archive in ("train-masks-0", "train-masks-1"):
+        (masks / archive).mkdir()
+        Image.new("L", (4, 3)).save(masks / archive / "of_another_picture.png")
+    mask.rename(masks / "train-masks-1" / mask.name)
+    assert len(list(read(table, masks)["one"](6, 8))) == 2
+    (masks / "train-masks-1" / mask.name).unlink()
+    with pytest.raises(Unusable, match=f"its mask is unreadable: .*{mask.name}"):
+        list(read(table, masks)["one"](6, 8))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

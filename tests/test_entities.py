@@ -1,6 +1,7 @@
 """Entities of a folder: from a detector and from annotations, with scores for things, stopped and gone on."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,10 +20,10 @@ from transformers import (
 
 from training import prepare_entities
 from training.data.ledger import read_rows
-from training.data.reading import Upright
+from training.data.reading import Upright, read_upright
 from training.data.sources import Folder
 from training.data.thingness import load_thingness, mean_over_entities, queries_to_classes, thing_names
-from training.prepare_entities import from_detector, main, parse_args, scores_of
+from training.prepare_entities import from_detector, main, parse_args, scores_of, source_of, stored_map
 from yoeo_core.detector import Detections, Preprocessing, SundryDetector, write_detector
 
 TINY = Mask2FormerConfig(
@@ -79,7 +80,8 @@ def files_of(folder):
 
 
 def test_queries_become_entities_with_the_scores_of_their_queries():
-    ids, facts = from_detector(TwoBoxes(), None, "cpu")(None, seen(128, 96))
+    ids, facts = from_detector(TwoBoxes(), None, "cpu")([Path()], [seen(128, 96)])[0]()
+    ids = np.asarray(ids)
     assert ids.shape == (96, 128) and set(np.unique(ids)) == {0, 1, 2}
     assert ids[48, 30] == 1 and ids[48, 100] == 2 and ids[48, 64] == 0
     assert [fact["score"] for fact in facts] == pytest.approx([0.9, 0.7])
@@ -89,7 +91,7 @@ def test_queries_become_entities_with_the_scores_of_their_queries():
 def test_things_and_stuff_are_told_apart_by_the_mean_over_the_entity():
     left = torch.zeros(24, 32)
     left[:, :16] = 0.8
-    ids, facts = from_detector(TwoBoxes(), lambda picture: left, "cpu")(None, seen(128, 96))
+    _, facts = from_detector(TwoBoxes(), lambda pictures: left[None], "cpu")([Path()], [seen(128, 96)])[0]()
     assert [fact["thing"] for fact in facts] == pytest.approx([0.8, 0.0], abs=0.02)
 
 
@@ -121,15 +123,15 @@ def test_a_folder_is_labelled_once_and_training_reads_it(photos, detector_file, 
 def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, monkeypatch):
     argv = parse_args(["--images", str(photos), "--detector", str(detector_file)])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        label, done = prepare_entities.label, []
+        save, done = prepare_entities.save_entities, []
 
-        def die_at_the_second(path, source):
+        def die_at_the_second(path, entities):
             done.append(path)
             if len(done) == 2:
                 raise KeyboardInterrupt
-            return label(path, source)
+            save(path, entities)
 
-        patch.setattr(prepare_entities, "label", die_at_the_second)
+        patch.setattr(prepare_entities, "save_entities", die_at_the_second)
         main(argv)
     assert len(files_of(photos)) == 2
     kept = photos / "a_entities.png"
@@ -140,6 +142,31 @@ def test_a_killed_run_goes_on_and_leaves_the_same_files(photos, detector_file, m
     (photos / "entities.csv").unlink()
     main(argv)
     assert files_of(photos) == resumed
+
+
+def test_several_at_once_are_labelled_as_one_by_one_is(tmp_path, detector_file, monkeypatch):
+    """Pictures of two sizes, one of them broken; semantic shares ride along."""
+    rng, calls = np.random.default_rng(1), []
+    for number, size in enumerate([(128, 96), (96, 128)] * 3):
+        for way in ("one", "four"):
+            (tmp_path / way).mkdir(exist_ok=True)
+        pixels = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(size)
+        for way in ("one", "four"):
+            pixels.save(tmp_path / way / f"{number}.png")
+            (tmp_path / way / "broken.png").write_bytes(b"no picture")
+    forward = SundryDetector.forward
+    monkeypatch.setattr(SundryDetector, "forward", lambda self, image: calls.append(len(image)) or forward(self, image))
+    for way, flags in (("one", ["--batch-size", "1"]), ("four", [])):
+        main(parse_args(["--images", str(tmp_path / way), "--detector", str(detector_file), *flags]))
+    assert calls == [1] * 6 + [3, 3]
+    one, four = (read_rows(tmp_path / way / "entities.csv") for way in ("one", "four"))
+    assert [four[name][0] for name in one] == [status for status, _ in one.values()] and len(one) == len(four) == 7
+    for number in range(6):
+        maps = [np.array(Image.open(tmp_path / way / f"{number}_entities.png")) for way in ("one", "four")]
+        assert (maps[0] != maps[1]).mean() < 0.01, "but for rounding"
+        facts = [json.loads((tmp_path / way / f"{number}_entities.json").read_text()) for way in ("one", "four")]
+        scores = [[fact["score"] for fact in each] for each in facts]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 def test_maps_that_are_there_are_kept_verified_and_listed(photos, detector_file):
@@ -176,15 +203,11 @@ def test_coco_panoptic_is_read_as_it_comes(photos, tmp_path):
     assert thing_names(tmp_path / "panoptic.json") == {"cat"}
 
 
-def test_more_entities_than_eight_bits_and_pictures_over_the_limit_keep_their_size(tmp_path, monkeypatch):
+def test_more_entities_than_eight_bits_and_pictures_over_the_limit_keep_their_size(tmp_path):
     Image.new("RGB", (400, 300)).save(tmp_path / "a.png")
-    monkeypatch.setattr(prepare_entities, "LONGEST", 200)
-
-    def many(path, read):
-        assert read.picture.size == (200, 150)
-        return np.arange(150 * 200).reshape(150, 200) % 1000, []
-
-    ids, _ = prepare_entities.label(tmp_path / "a.png", many)
+    read = read_upright(tmp_path / "a.png", 200)
+    assert read.picture.size == (200, 150)
+    ids = stored_map(read, np.arange(150 * 200).reshape(150, 200) % 1000)
     assert ids.size == (400, 300) and np.array(ids).max() == 999
     assert np.array_equal(np.array(ids)[::2, ::2], np.arange(150 * 200).reshape(150, 200) % 1000)
 
@@ -201,7 +224,7 @@ def test_more_entities_than_eight_bits_and_pictures_over_the_limit_keep_their_si
 def test_flags_that_do_not_go_together_are_refused(argv, monkeypatch):
     monkeypatch.setattr(prepare_entities, "annotations_of", lambda args: {} if args.coco else None)
     with pytest.raises(ValueError, match="must come"):
-        main(parse_args(["--images", "nowhere", *argv]))
+        source_of(parse_args(["--images", "photos", *argv]))
 
 
 def test_the_mean_over_an_entity_counts_its_own_pixels_only():
@@ -215,7 +238,7 @@ def test_the_mean_over_an_entity_counts_its_own_pixels_only():
 def test_semantic_inference_is_mask2formers_own():
     torch.manual_seed(0)
     classes, masks = torch.randn(1, 5, 4), torch.randn(1, 5, 6, 7)
-    ours = queries_to_classes(classes[0], masks[0])
+    ours = queries_to_classes(classes, masks)[0]
     outputs = SimpleNamespace(class_queries_logits=classes, masks_queries_logits=masks)
     theirs = Mask2FormerImageProcessor().post_process_semantic_segmentation(outputs, target_sizes=[(6, 7)])[0]
     assert ours.shape == (3, 6, 7)
@@ -239,7 +262,7 @@ def test_a_checkpoint_of_classes_gives_the_share_of_things(tmp_path, kind):
     network.save_pretrained(tmp_path)
     processor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
-    shares = [load_thingness(str(tmp_path), {name}, "cpu")(picture) for name in labels.values()]
+    shares = [load_thingness(str(tmp_path), {name}, "cpu")([picture])[0] for name in labels.values()]
     assert all(share.min() >= 0 and share.max() <= 1 for share in shares)
     torch.testing.assert_close(sum(shares), torch.ones_like(shares[0]))
     for things in ({"dog"}, set(labels.values())):

@@ -18,7 +18,7 @@ from training.data.mattes import list_with_mattes, name_refused, read_picture_an
 from training.data.primary_object import Limits, border_share, primary_object
 from training.data.reading import Unusable
 from training.data.segmenters import largest_parts, load_segmenter
-from training.prepare_mattes import main, parse_args, soft_matte
+from training.prepare_mattes import main, parse_args, soft_matte, source_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WREN = ROOT / "assets" / "pictures" / "wren.jpg"
@@ -276,6 +276,24 @@ def test_a_mask2former_checkpoint_gives_mattes(tmp_path: Path):
     assert read_rows(tmp_path / "none" / "mattes.csv")["wren.png"][1].startswith("no usable object: 0 found")
 
 
+@pytest.mark.parametrize("save", [save_mask2former, save_segformer, save_sam])
+def test_several_at_once_get_the_mattes_of_one_by_one(tmp_path: Path, save):
+    """Pictures of two sizes."""
+    model, wren = save(tmp_path / "model"), Image.open(WREN)
+    (tmp_path / "photos").mkdir()
+    for number, turn in enumerate((0, 25, 50, 75, 100)):
+        wren.rotate(turn).resize((96, 72) if number % 2 else (72, 96)).save(tmp_path / "photos" / f"{number}.png")
+    limits = ["--least-area", 0.01, "--most-area", 1, "--most-border", 1, "--least-score", 0.4]
+    for size in (1, 4):
+        flags = ["--model", model, "--out", tmp_path / str(size), "--batch-size", size]
+        prepare("--images", tmp_path / "photos", *flags, *limits)
+    one, four = (read_rows(tmp_path / size / "mattes.csv") for size in ("1", "4"))
+    assert one == four and len(one) == 5 and any(status == "done" for status, _ in one.values())
+    for matte in (tmp_path / "1").glob("*.png"):
+        alone, together = (np.asarray(Image.open(tmp_path / size / matte.name), dtype=int) for size in ("1", "4"))
+        assert (abs(alone - together) > 1).mean() < 0.01, "but for rounding"
+
+
 def test_a_model_sees_huge_pictures_reduced_and_the_matte_is_enlarged(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     Image.open(WREN).resize((2600, 1500)).save(tmp_path / "photos" / "wren.jpg")
@@ -286,17 +304,17 @@ def test_a_model_sees_huge_pictures_reduced_and_the_matte_is_enlarged(tmp_path: 
 
 def test_a_sam_checkpoint_gives_masks_with_its_own_scores(tmp_path: Path):
     segment = load_segmenter(str(save_sam(tmp_path)), "cpu", 0.5)
-    found = list(segment(Image.open(WREN).resize((64, 64))))
+    found = list(segment([Image.open(WREN).resize((64, 64))])[0])
     assert found and all(
         i.mask.shape == (64, 64) and i.mask.any() and i.score == pytest.approx(0.9, abs=0.05) for i in found
     )
     sure = load_segmenter(str(tmp_path), "cpu", 0.99)
-    assert list(sure(Image.open(WREN).resize((64, 64)))) == []
+    assert list(sure([Image.open(WREN).resize((64, 64))])[0]) == []
 
 
 def test_a_semantic_checkpoint_counts_by_connected_parts(tmp_path: Path):
     segment = load_segmenter(str(save_segformer(tmp_path)), "cpu", 0.5)
-    found = list(segment(Image.open(WREN).resize((96, 72))))
+    found = list(segment([Image.open(WREN).resize((96, 72))])[0])
     assert {i.category for i in found} == {"wall", "cup", "table"} and len(found) > 3
     total = np.sum([i.mask for i in found], axis=0)
     assert total.max() == 1 and all(len(largest_parts(i.mask)) == 1 for i in found)
@@ -321,4 +339,4 @@ def test_a_model_of_another_kind_is_refused_with_those_that_are_taken(tmp_path: 
 def test_objects_come_from_one_source(tmp_path: Path):
     for flags, got in (([], "none"), (["--model", "m", "--coco", coco_file(tmp_path, {}, {})], "both")):
         with pytest.raises(ValueError, match=f"from --model or from annotations, got {got}"):
-            prepare("--images", tmp_path, *flags)
+            source_of(parse_args(["--images", str(tmp_path), *map(str, flags)]))

@@ -123,12 +123,9 @@ def test_what_is_prepared_from_annotations_lies_on_the_stored_pixels(tmp_path, o
 def test_a_network_is_shown_the_picture_upright(tmp_path, orientation):
     box = stored_photo(tmp_path / "a.jpg", orientation)
 
-    def bright(_, read):
-        shown = np.asarray(read.picture.convert("L")) > 128
-        assert read.picture.size == read.whole
-        return shown.astype(np.int64), []
-
-    ids, _ = prepare_entities.label(tmp_path / "a.jpg", bright)
+    read = read_upright(tmp_path / "a.jpg")
+    assert read.picture.size == read.whole
+    ids = prepare_entities.stored_map(read, (np.asarray(read.picture.convert("L")) > 128).astype(np.int64))
     assert (
         ids.size == (120, 90) and ((np.asarray(ids) > 0) != (np.asarray(filled((120, 90), box, 1)) > 0)).mean() < 0.02
     )

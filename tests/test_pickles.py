@@ -18,6 +18,7 @@ from checkpoint_files import assert_same, refuses, single_file
 
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint
 from inpainting_core.pickles import read_pickle
+from inpainting_core.state_dicts import read_state_dict
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
@@ -170,6 +171,13 @@ def with_pickle(path: Path, body: bytes, zipped: bool) -> Path:
         file.write_record("version", b"3\n", 2)
         file.write_record("byteorder", sys.byteorder.encode(), 6)
     return path
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\0" * 8, b"PK\3\4", b"\x80\2", b"\x80\2.", b"(lp0\n."], ids=repr)
+def test_bytes_that_are_no_such_file_are_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match="a.pth "):
+        read_state_dict(tmp_path / "a.pth")
 
 
 def test_a_whole_pickled_network_is_refused_by_its_name(tmp_path: Path):

@@ -138,6 +138,12 @@ def test_processes_share_the_work_and_nothing_is_made_twice(tmp_path, processes)
     assert made(tmp_path / "shared", counted) == whole and len(done) == COUNT
 
 
+def test_a_whole_pool_may_lie_on_a_disk_that_is_only_read_from(tmp_path):
+    whole = made(tmp_path)
+    (tmp_path / "process-0.lock").unlink(missing_ok=True)
+    assert made(tmp_path, encode=None) == whole and not list(tmp_path.glob("*.lock")), "nothing is written"
+
+
 def test_samples_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must give finite numbers, got others for .latent. from sample 64 on"):
         encode_parts(Numbers(), lambda batch: {"latent": 1 / (batch["number"] - 70.0)}, tmp_path, 10, 0)

@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from functools import partial
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -178,9 +181,36 @@ def test_one_run_a_folder(train, tmp_path, capsys):
     assert not (tmp_path / "lock.json").exists()
 
 
-def test_a_lock_that_a_killed_run_left_half_written_holds_nobody_up(train, tmp_path, monkeypatch):
+def test_of_several_that_find_a_dead_owner_at_once_one_takes_over(tmp_path, monkeypatch):
+    """As where a job is queued again twice; each looks for the owner a while."""
+    lives, context = lock._lives, get_context("fork")
+    monkeypatch.setattr(lock, "_lives", lambda *given: time.sleep(0.1) or lives(*given))
+    dead = context.Process(target=lock.Lock, args=(tmp_path,))
+    dead.start(), dead.join()
+    (tmp_path / "lock.json").write_text(json.dumps({"pid": dead.pid, "host": socket.gethostname(), "started": 0}))
+    together, over, said = context.Barrier(4), context.Event(), context.Queue()
+
+    def start() -> None:
+        together.wait()
+        try:
+            lock.Lock(tmp_path)
+            said.put("holds")
+            over.wait()
+        except ValueError as error:
+            said.put(str(error))
+
+    processes = [context.Process(target=start) for _ in range(4)]
+    for process in processes:
+        process.start()
+    heard = [said.get() for _ in processes]
+    over.set()
+    for process in processes:
+        process.join()
+    assert heard.count("holds") == 1 and sum("is in use by process" in one for one in heard) == 3
+
+
+def test_a_lock_that_a_killed_run_left_half_written_holds_nobody_up(train, tmp_path):
     """A supervisor starts the run again at once, and may give up on one that refuses."""
-    monkeypatch.setattr(lock, "PATIENCE", 0.01)
     (tmp_path / "lock.json").write_text('{"pid": 1')
     train(tmp_path, "--steps 1")
     assert not (tmp_path / "lock.json").exists()

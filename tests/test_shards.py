@@ -6,9 +6,8 @@ import tarfile
 import numpy as np
 import pytest
 import webdataset
-from accelerate.data_loader import BatchSamplerShard
 from PIL import Image
-from torch.utils.data import BatchSampler
+from training_runs import given_to
 
 from eradiff_core.synthesis import Ranges
 from training import prepare_shards
@@ -85,6 +84,18 @@ def test_refused_pictures_are_not_written_and_twins_have_no_map_of_another(tmp_p
     assert sorted(Shards(tmp_path / "out").mapped) == [False, True]
 
 
+def test_a_file_that_cannot_be_read_is_left_out_and_stops_no_writing(tmp_path, capsys):
+    for name in "abc":
+        Image.new("RGB", (80, 80)).save(tmp_path / f"{name}.png")
+    (tmp_path / "d.png").symlink_to("nowhere.png")
+    (tmp_path / "a_matte.png").mkdir()
+    argv = ["--images", str(tmp_path), "--out", str(tmp_path / "out" / "set"), "--per-shard", "3"]
+    prepare_shards.main(prepare_shards.parse_args(argv))
+    said = capsys.readouterr().out
+    assert "left out a.png: unreadable" in said and "left out d.png: unreadable" in said
+    assert "wrote 2 pictures" in said and len(Shards(tmp_path / "out")) == 2
+
+
 def test_a_start_reads_the_index_beside_each_shard_and_not_the_shard(pattern, monkeypatch):
     listed = Shards(pattern)
     assert all(isinstance(table, np.memmap) for table in listed.tables), "processes share one copy"
@@ -124,13 +135,11 @@ def test_eradiff_reads_shards_too(pattern):
 @pytest.mark.parametrize("processes", [1, 2, 3])
 @pytest.mark.parametrize("images", ["folder", "pattern"])
 def test_the_processes_of_a_run_see_each_sample_once_an_epoch(images, processes, request):
-    """Shards of 3, 3 and 1 pictures; what each process is given is accelerate's own choice."""
-    source, seen = source_of(request.getfixturevalue(images)), {}
+    """Shards of 3, 3 and 1 pictures."""
+    source = source_of(request.getfixturevalue(images))
     stream = Stream(source, np.arange(COUNT), [(64, 64)], 2 * processes, 0)
-    batches = BatchSampler(range(2 * processes * COUNT), 2, drop_last=True)
-    for process in range(processes):
-        for batch in BatchSamplerShard(batches, processes, process, even_batches=False):
-            seen |= {index: source.name(stream.order.at(*stream.order.place(index))) for index in batch}
+    given = given_to(processes, 2, 2 * processes * COUNT)
+    seen = {index: source.name(stream.order.at(*stream.order.place(index))) for index in given}
     names = [seen[index] for index in range(2 * processes * COUNT)]
     for start in range(0, len(names), COUNT):
         assert len(set(names[start : start + COUNT])) == COUNT

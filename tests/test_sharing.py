@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from PIL import Image
 from training import prepare_shards
 from training.data import sharing
 from training.data.ledger import read_rows
-from training.data.reading import Unusable
 from training.data.sharing import SharedLedger, own_device, share_out
 from training.prepare_shards import write_shards
 
@@ -36,14 +36,14 @@ def noted(log: Path) -> list[str]:
 def work(folder: Path, log: str, dies_at: str | None = None) -> None:
     """What a prepare script does, with a note of every picture that it works on; each tenth is refused."""
 
-    def prepare(name: str) -> None:
-        with open(folder / log, "a") as file:
-            file.write(f"{name}\n")
-        time.sleep(0.01)
-        if name == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if name.endswith("7.png"):
-            raise Unusable("it has a seven")
+    def prepare(names: list[str]) -> Iterator[tuple[str, str]]:
+        for name in names:
+            with open(folder / log, "a") as file:
+                file.write(f"{name}\n")
+            time.sleep(0.01)
+            if name == dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield name, "it has a seven" if name.endswith("7.png") else ""
 
     share_out(NAMES, folder / "table.csv", prepare)
 

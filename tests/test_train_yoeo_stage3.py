@@ -131,12 +131,13 @@ def test_the_discriminator_learns_from_paired_batches_only(before, photos, tmp_p
     assert len(told) == kinds.count(0.0) and 0 < len(told) < 6
 
 
-def test_no_term_of_the_detector_pulls_more_than_half_as_hard_as_lpips(before, photos, tmp_path):
-    train(before, photos, tmp_path, *"--steps 6 --batch-size 4 --cache-latents 8".split())
+def test_no_term_of_the_detector_pulls_harder_than_its_share_of_lpips(before, photos, tmp_path):
+    """A share so small that a detector of random weights is held to it; the usual one is half."""
+    train(before, photos, tmp_path, *"--steps 4 --batch-size 4 --cache-latents 8 --lambda-efc 1e-3".split())
     norms, after = logged(tmp_path, "efc_norm"), logged(tmp_path, "efc_norm_after")
-    half = [norm / 2 for norm in logged(tmp_path, "lpips_norm")]
-    assert after == pytest.approx([min(pair) for pair in zip(norms, half, strict=True)], rel=1e-4)
-    assert any(norm > share for norm, share in zip(norms, half, strict=True)), "a cap that never acts shows nothing"
+    share = [norm / 1000 for norm in logged(tmp_path, "lpips_norm")]
+    assert after == pytest.approx([min(pair) for pair in zip(norms, share, strict=True)], rel=1e-4)
+    assert any(norm > most for norm, most in zip(norms, share, strict=True)), "a cap that never acts shows nothing"
 
 
 @pytest.mark.parametrize("without", [["d2"], ["ss"], ["efc"], ["ss", "efc"]])

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import BatchSampler
 
 from training.running import run
 
@@ -45,6 +47,13 @@ def killed_at(monkeypatch, stop: int):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run, "save_for_resume", save_and_die)
         yield
+
+
+def given_to(processes: int, batch_size: int, length: int) -> list[int]:
+    """The samples that a run's processes are given, one process after the other; which is accelerate's own choice."""
+    batches = BatchSampler(range(length), batch_size, drop_last=True)
+    shares = [BatchSamplerShard(batches, processes, process, even_batches=False) for process in range(processes)]
+    return [sample for share in shares for batch in share for sample in batch]
 
 
 def launch_two(module: str, argv: list[str]) -> None:

@@ -17,6 +17,7 @@ from time import perf_counter
 
 from inpainting_core.built_in import ASSETS, BUILT_IN, NANO, NANO_DETECTOR
 from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
+from training.data.flag_values import above_zero, natural, positive
 from training.data.recipe import NANO_FLAGS
 
 COMMON = f"{NANO_FLAGS} --mixed-precision bf16 --lr-schedule cosine"
@@ -45,10 +46,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--out", required=True, help="one folder below it for each run")
     parser.add_argument("--size", choices=SIZES, default="nano", help="of the network (%(default)s)")
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the size has it")
-    parser.add_argument("--share", type=float, default=1.0, help="of the recipe's steps and samples (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="the runs' own seeds start at ten times this one")
-    parser.add_argument("--workers", type=int, help="processes that prepare pictures; left out: by the cores")
+    parser.add_argument(
+        "--resolution", type=positive, help="side of a training picture in px; left out: as the size has it"
+    )
+    parser.add_argument("--share", type=above_zero, default=1.0, help="of the recipe's steps and samples (%(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="the runs' own seeds start at ten times this one")
+    parser.add_argument("--workers", type=natural, help="processes that prepare pictures; left out: by the cores")
     return parser.parse_args(argv)
 
 

@@ -23,24 +23,29 @@ with another model.  A picture of a longer side over 4096 px gets the matte of i
 
 import argparse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from training.data.annotated import instances_in
-from training.data.annotations import Instance, add_arguments, annotations_of
-from training.data.listing import namesakes
+from training.data.annotations import ANNOTATIONS, Instance, add_arguments, annotations_of
+from training.data.flag_values import share
 from training.data.mattes import pairs_of, read_picture_and_matte
+from training.data.preparing import Preparation
 from training.data.primary_object import Limits, primary_object
-from training.data.reading import Unusable, Upright, as_stored, bounded_size, read_upright
+from training.data.reading import Upright, as_stored, bounded_size
 from training.data.refused import DONE, MATTES, REFUSED
 from training.data.segmenters import Segmenter, load_segmenter
-from training.data.sharing import is_first, own_device, share_out
+from training.data.sharing import is_first, own_device
+from training.running.endings import run_script
+from training.running.flags import add_debug_flag, add_labelling_flags, check_device, check_paths
 
 MODEL_LONGEST = 1333  # px: what the segmenters were trained on at most; SAM's masks of a larger picture fill a memory
 
-Source = Callable[[Path, Upright], Iterator[Instance]]  # a picture's path and the picture -> what is in it
+# some pictures of one size and their paths -> what is in each
+Source = Callable[[list[Path], list[Upright]], list[Iterator[Instance]]]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,16 +56,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", help="folder for mattes and list, laid out like --images; left out: --images itself")
     # where the objects come from: one of these
     parser.add_argument("--model", help="a transformers checkpoint, folder or hub name")
-    parser.add_argument("--device", default="cpu", help="where the model runs: cpu, cuda, mps, ...")
+    add_labelling_flags(parser)
     add_arguments(parser)
     # which of them is the primary one
-    parser.add_argument("--least-score", type=float, default=limits.least_score, help="how sure, 0 to 1")
-    parser.add_argument("--least-area", type=float, default=limits.least_area, help="share of the picture")
-    parser.add_argument("--most-area", type=float, default=limits.most_area, help="share of the picture")
+    parser.add_argument("--least-score", type=share, default=limits.least_score, help="how sure, 0 to 1")
+    parser.add_argument("--least-area", type=share, default=limits.least_area, help="share of the picture")
+    parser.add_argument("--most-area", type=share, default=limits.most_area, help="share of the picture")
     parser.add_argument(
-        "--most-border", type=float, default=limits.most_border, help="share of the picture's border that it touches"
+        "--most-border", type=share, default=limits.most_border, help="share of the picture's border that it touches"
     )
     parser.add_argument("--ignore", nargs="+", default=[], metavar="CATEGORY", help="names of what is no object: sky")
+    add_debug_flag(parser)
     return parser.parse_args(argv)
 
 
@@ -71,14 +77,14 @@ def source_of(args: argparse.Namespace) -> Source:
         raise ValueError(f"objects must come from --model or from annotations, got {'both' if args.model else 'none'}.")
     if annotations is None:
         return from_model(load_segmenter(args.model, own_device(args.device), args.least_score))
-    return lambda path, read: instances_in(annotations, path, read)
+    return lambda paths, reads: [instances_in(annotations, *each) for each in zip(paths, reads, strict=True)]
 
 
 def from_model(segment: Segmenter) -> Source:
-    def instances(_: Path, read: Upright) -> Iterator[Instance]:
-        return segment(read.picture.resize(bounded_size(read.picture.size, MODEL_LONGEST), reducing_gap=2.0))
+    def reduced(picture: Image.Image) -> Image.Image:
+        return picture.resize(bounded_size(picture.size, MODEL_LONGEST), reducing_gap=2.0)
 
-    return instances
+    return lambda _, reads: segment([reduced(read.picture) for read in reads])
 
 
 def soft_matte(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
@@ -87,14 +93,13 @@ def soft_matte(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return hard.filter(ImageFilter.BoxBlur(1)).resize(size, Image.Resampling.BILINEAR)
 
 
-def find_matte(path: Path, source: Source, limits: Limits, ignored: set[str]) -> Image.Image:
+def find_matte(read: Upright, instances: Iterator[Instance], limits: Limits, ignored: set[str]) -> Image.Image:
     """The alpha of a picture's primary object at the picture's (bounded) size, as its pixels are stored.
 
     Raises Unusable with the reason.
     """
-    read = read_upright(path)
-    instances = (found for found in source(path, read) if found.category not in ignored)
-    return as_stored(soft_matte(primary_object(instances, limits).mask, read.picture.size), read.orientation)
+    wanted = (found for found in instances if found.category not in ignored)
+    return as_stored(soft_matte(primary_object(wanted, limits).mask, read.picture.size), read.orientation)
 
 
 def save_whole(matte: Image.Image, path: Path) -> None:
@@ -106,25 +111,28 @@ def save_whole(matte: Image.Image, path: Path) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    images, source = Path(args.images), source_of(args)
-    limits, ignored = Limits(args.least_score, args.least_area, args.most_area, args.most_border), set(args.ignore)
-    mattes = {picture.relative_to(images).as_posix(): matte for picture, matte in pairs_of(images, args.out)}
-    twins = namesakes([images / name for name in mattes], "matte")
+    check_paths(args, ("images", *ANNOTATIONS))  # --model may be a name on a hub
+    check_device(args.device)
+    images = Path(args.images)
+    pairs = pairs_of(images, args.out)  # before any weight is loaded
+    mattes = {picture.relative_to(images).as_posix(): matte for picture, matte in pairs}
+    source, ignored = source_of(args), set(args.ignore)
+    limits = Limits(args.least_score, args.least_area, args.most_area, args.most_border)
 
-    def prepare(name: str) -> None:
-        picture, matte = images / name, mattes[name]
-        if picture in twins:
-            raise Unusable(twins[picture])
-        if matte.exists():  # of another tool, or of a run that was killed before it wrote the row
-            read_picture_and_matte(picture, matte)
-        else:
-            save_whole(find_matte(picture, source, limits, ignored), matte)
+    def see(paths: list[Path], reads: list[Upright]) -> list[Callable[[], Image.Image]]:
+        found = zip(reads, source(paths, reads), strict=True)
+        return [partial(find_matte, read, instances, limits, ignored) for read, instances in found]
+
+    def save(path: Path, matte: Image.Image) -> None:
+        save_whole(matte, mattes[path.relative_to(images).as_posix()])
 
     table = Path(args.out or args.images) / MATTES
-    counts = share_out(list(mattes), table, prepare)
+    batch = args.batch_size if args.model else 1
+    preparation = Preparation(images, mattes, "matte", see, save, read_picture_and_matte, batch)
+    counts = preparation.share_out(table)
     if is_first():
         print(f"{counts[DONE]} mattes, {counts[REFUSED]} pictures refused: {table} names each")
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

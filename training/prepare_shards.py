@@ -18,9 +18,12 @@ from filelock import FileLock
 from tqdm import tqdm
 from webdataset import TarWriter
 
+from training.data.flag_values import natural, positive
 from training.data.shard_index import index_of
 from training.data.sharing import agree, is_first, pieces
 from training.data.sources import Folder
+from training.running.endings import run_script
+from training.running.flags import add_debug_flag, check_paths
 
 
 def write_shards(images: str | Path, out: str | Path, per_shard: int, seed: int = 0) -> int:
@@ -42,11 +45,14 @@ def write_shards(images: str | Path, out: str | Path, per_shard: int, seed: int 
         if not shard.exists():
             write_shard(folder, shards[number], number * per_shard, shard)
         index_of(shard)
-    return len(folder)
+    return sum(len(index_of(Path(f"{out}-{number:06d}.tar"))) for number in range(len(shards)))
 
 
 def write_shard(folder: Folder, numbers: np.ndarray, first: int, path: Path) -> None:
-    """The pictures of these numbers, their keys counted from ``first``; the file is there whole or not at all."""
+    """The pictures of these numbers, their keys counted from ``first``; the file is there whole or not at all.
+
+    What cannot be read is named and left out.
+    """
     scratch = path.with_suffix(".tmp")
     with TarWriter(str(scratch), encoder=False) as writer:
         for key, number in enumerate(numbers.tolist(), start=first):
@@ -54,7 +60,11 @@ def write_shard(folder: Folder, numbers: np.ndarray, first: int, path: Path) -> 
             ending = files.picture.suffix[1:].lower()
             parts = {ending: files.picture, "entities.png": files.entities, "entities.json": files.facts}
             parts["matte.png"] = files.matte
-            stored = {kind: part.read_bytes() for kind, part in parts.items() if part is not None}
+            try:
+                stored = {kind: part.read_bytes() for kind, part in parts.items() if part is not None}
+            except OSError as error:
+                tqdm.write(f"left out {files.name}: unreadable: {error}")
+                continue
             writer.write({"__key__": f"{key:09d}"} | stored)
     scratch.replace(path)
 
@@ -63,16 +73,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="folder, prepared by training.prepare_entities or _mattes")
     parser.add_argument("--out", required=True, help="path and first part of the name of the shards")
-    parser.add_argument("--per-shard", type=int, default=1000, help="pictures a shard (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order (%(default)s)")
+    parser.add_argument("--per-shard", type=positive, default=1000, help="pictures a shard (%(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the order (%(default)s)")
+    add_debug_flag(parser)
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
+    check_paths(args, ("images",))
     count = write_shards(args.images, args.out, args.per_shard, args.seed)
     if is_first():
         print(f"wrote {count} pictures to {args.out}-*.tar")
 
 
 if __name__ == "__main__":
-    main(parse_args())
+    run_script(parse_args, main)

@@ -22,14 +22,15 @@ from inpainting_core.checkpoint import read_checkpoint
 from inpainting_core.engine import load_vae
 from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
 from training.data.encoding import Encoder
+from training.data.flag_values import above_zero, decay, natural, not_negative, positive
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import held_out_of
 from training.held_out.detections import masks_of, outline_sheet, recall_and_precision
 from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
 from training.running.best import HeldOut
 from training.running.endings import run_script
-from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
+from training.running.flags import add_batch_flags, add_folder_flags
 from training.running.optimisation import ADAM_EPS, lr_factor
 from training.running.run import Run
 from training.running.sheets import save_sheet
@@ -41,19 +42,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     # where it starts
     parser.add_argument("--base", required=True, help="nano (fresh weights), a .safetensors of ours, or a HF folder")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
-    parser.add_argument("--resolution", type=int, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
+    add_images_flags(parser, ENTITIES_BESIDE)
+    parser.add_argument("--resolution", type=positive, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
     add_recipe_flags(parser)
     parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")
-    parser.add_argument("--decoded", type=int, default=2400, help="pictures decoded once and drawn from (%(default)s)")
+    parser.add_argument(
+        "--decoded", type=positive, default=2400, help="pictures decoded once and drawn from (%(default)s)"
+    )
     # optimisation
     add_batch_flags(parser, steps=3500, batch_size=16, accumulation=1)
     parser.add_argument("--lr", type=not_negative, default=1e-3, help="peak learning rate (%(default)s)")
     parser.add_argument("--warmup", type=natural, default=200, help="steps of linear warm-up; 0: off (%(default)s)")
-    parser.add_argument("--weight-decay", type=float, default=0.02)
-    parser.add_argument("--clip", type=not_negative, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
-    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept; 0: off")
+    parser.add_argument("--weight-decay", type=not_negative, default=0.02)
+    parser.add_argument("--clip", type=above_zero, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
+    parser.add_argument("--ema", type=decay, default=0.998, help="decay of the averaged weights that are kept; 0: off")
     add_folder_flags(parser, "detector.safetensors")
     return parser.parse_args(argv)
 

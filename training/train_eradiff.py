@@ -25,9 +25,10 @@ from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, noise_from
 from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import above_zero, natural, not_negative, positive, share
 from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import add_picture_flags, recipe_of
+from training.data.recipe import add_images_flags, add_picture_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.data.shown import as_shown
 from training.held_out.pairs import LOOKS, look_along_path, psnr_name
@@ -52,32 +53,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # where it starts
     parser.add_argument("--base", required=True, help="an inpainting checkpoint: file or diffusers folder")
-    parser.add_argument("--lora-rank", type=int, default=0, help="train a LoRA of this rank; 0: all weights")
-    parser.add_argument("--lora-alpha", type=float, help="it counts alpha / rank times; left out: once")
+    parser.add_argument("--lora-rank", type=natural, default=0, help="train a LoRA of this rank; 0: all weights")
+    parser.add_argument("--lora-alpha", type=above_zero, help="it counts alpha / rank times; left out: once")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_matte.png beside NAME is its object's alpha")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    add_images_flags(parser, "NAME_matte.png beside NAME is its object's alpha")
     parser.add_argument(
         "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
     )
     add_synthesis_flags(parser)
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    parser.add_argument("--resolution", type=positive, help="side of a training picture in px; left out: as the base")
     add_picture_flags(parser)
     add_pool_flags(parser)
     parser.add_argument(
         "--look", choices=MODES, nargs="+", default=LOOKS, help="held-out pictures are erased with each of these SRAs"
     )
     # the chain
-    parser.add_argument("--gamma-max", type=int, default=GAMMA_MAX, help="longest jump in timesteps")
-    parser.add_argument("--sampler-steps", type=int, help="draw jumps tightly around this sampler's stride instead")
+    parser.add_argument("--gamma-max", type=positive, default=GAMMA_MAX, help="longest jump in timesteps")
+    parser.add_argument(
+        "--sampler-steps", type=positive, help="draw jumps tightly around this sampler's stride instead"
+    )
     parser.add_argument(
         "--mixing", choices=sorted(MIXINGS), default="schedule", help="constant: the ablation; none: plain inpainting"
     )
     parser.add_argument("--mix-pixels", action="store_true", help="mix pictures, not latents: two encodings a step")
-    parser.add_argument("--rectified", type=float, default=0.0, help="share of passes with SRA on; 0: the paper's")
-    parser.add_argument("--softness", type=float, default=0.0, help="of that SRA; 0: the paper's, 1: plain attention")
+    parser.add_argument("--rectified", type=share, default=0.0, help="share of passes with SRA on; 0: the paper's")
+    parser.add_argument("--softness", type=share, default=0.0, help="of that SRA; 0: the paper's, 1: plain attention")
     parser.add_argument("--softness-rising", action="store_true", help="--softness at full noise, 1 without noise")
-    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
+    parser.add_argument(
+        "--hole-weight", type=not_negative, default=0.0, help="extra loss weight of the hole; 0: plain mean"
+    )
     add_run_flags(parser, steps=10_000, batch_size=8, lr=3e-6, accumulation=1, dtype="fp32")
     args = parser.parse_args(argv)
     if args.mix_pixels and args.cache_latents:

@@ -14,37 +14,41 @@ import torch
 from diffusers import AutoencoderTiny
 from torch import nn
 
+from training.data.flag_values import above_zero, not_negative, positive
 from training.data.pictures import to_tensor
 from training.data.randomness import normal_like, sample_generator
 from training.data.reading import read_bounded
+from training.data.recipe import add_images_flags
 from training.data.stream import Stream, source_of
 from training.data.views import PictureViews
 from training.networks.passthrough import pass_through_
 from training.running.best import HeldOut
 from training.running.endings import run_script
-from training.running.flags import add_batch_flags, add_folder_flags, not_negative, positive
+from training.running.flags import add_batch_flags, add_folder_flags
 from training.running.optimisation import ADAM_EPS
 from training.running.run import Run
 from training.running.sheets import save_sheet
+
+FACTOR = 8  # pixels of a side to one of the latent
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # data
-    parser.add_argument("--images", required=True, help="folder of pictures to train on")
-    parser.add_argument(
-        "--validation", help="folder of pictures that training never sees; sheets and PSNR come from it"
-    )
+    add_images_flags(parser, "nothing beside them is read")
     parser.add_argument("--size", type=positive, default=96, help="side of a training crop in pixels")
     # optimisation
     add_batch_flags(parser, steps=3000, batch_size=8, accumulation=1)
-    parser.add_argument("--clip", type=not_negative, default=1.0, help="largest gradient norm; inf: off")
+    parser.add_argument("--clip", type=above_zero, default=1.0, help="largest gradient norm; inf: off")
     parser.add_argument("--lr", type=not_negative, default=1e-3, help="peak learning rate; falls to 0 along a cosine")
     parser.add_argument(
-        "--latent-noise", type=float, default=0.05, help="noise on the latent, so that nearby codes decode alike"
+        "--latent-noise", type=not_negative, default=0.05, help="noise on the latent, so that nearby codes decode alike"
     )
     add_folder_flags(parser, "vae/")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.size % FACTOR:
+        parser.error(f"--size must be a multiple of {FACTOR}, got {args.size}.")
+    return args
 
 
 class NoisyRoundTrip(nn.Module):
@@ -114,7 +118,7 @@ def main(args: argparse.Namespace) -> None:
     for number, image in run.batches(views):
         first = (number * accelerator.num_processes + accelerator.process_index) * args.batch_size  # sample's number
         draws = [sample_generator(args.seed, first + place) for place in range(len(image))]
-        noise = normal_like(image.new_empty(len(image), 4, args.size // 8, args.size // 8), draws)
+        noise = normal_like(image.new_empty(len(image), 4, args.size // FACTOR, args.size // FACTOR), draws)
         image = image * 2 - 1
         with accelerator.accumulate(round_trip):
             decoded = round_trip(image, noise).float()

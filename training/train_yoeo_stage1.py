@@ -26,12 +26,13 @@ from inpainting_core.self_attention import self_attention
 from inpainting_core.texture import TEXTURES
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import above_zero, not_negative, positive, share
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import add_recipe_flags
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
-from training.networks.bases import load_networks, save_networks
+from training.networks.bases import FRESH, load_networks, save_networks
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
@@ -53,28 +54,32 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prediction", choices=PREDICTIONS, help="what the UNet gives; left out: as the base")
     parser.add_argument("--under-hole", choices=UNDER_HOLE, help="what it sees in the hole; left out: as the base")
     parser.add_argument("--texture", choices=TEXTURES, help="where its fills have theirs from; left out: as the base")
-    parser.add_argument("--draws", type=int, help="latents that a fill will be the mean of; left out: as the base")
+    parser.add_argument("--draws", type=positive, help="latents that a fill will be the mean of; left out: as the base")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
+    add_images_flags(parser, ENTITIES_BESIDE)
     parser.add_argument(
         "--holes", choices=["d1", "any"], default="d1", help="d1: no whole entity inside; any: ordinary"
     )
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the base")
+    parser.add_argument("--resolution", type=positive, help="side of a training picture in px; left out: as the base")
     add_recipe_flags(parser)
     add_pool_flags(parser)
-    parser.add_argument("--timestep-power", type=float, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier")
     parser.add_argument(
-        "--rectified", type=float, default=0.0, help="share of passes with SRA on, for small models; 0: off"
+        "--timestep-power", type=above_zero, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier"
     )
-    parser.add_argument("--hole-weight", type=float, default=0.0, help="extra loss weight of the hole; 0: plain mean")
+    parser.add_argument(
+        "--rectified", type=share, default=0.0, help="share of passes with SRA on, for small models; 0: off"
+    )
+    parser.add_argument(
+        "--hole-weight", type=not_negative, default=0.0, help="extra loss weight of the hole; 0: plain mean"
+    )
     # optimisation and output; the defaults are the authors': batch 10 x 100, 800 steps, AdamW 1e-5 constant
     add_run_flags(parser, steps=800, batch_size=10, lr=1e-5, accumulation=100, dtype="fp32")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    run = Run(args, "train_yoeo_stage1", needs=("base", "vae", "images", "validation"))
+    base = () if args.base in FRESH else ("base",)
+    run = Run(args, "train_yoeo_stage1", needs=(*base, "vae", "images", "validation"))
     accelerator, out = run.accelerator, run.out
 
     # model: what a flag leaves open comes from the base

@@ -22,8 +22,9 @@ from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import natural, positive
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -37,7 +38,6 @@ from training.running.distilling import (
     Draw,
     add_distilling_flags,
     following_loss,
-    hole_error,
     middle_channels,
 )
 from training.running.endings import run_script
@@ -61,16 +61,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--teacher", required=True, help="stage 1's file; the student starts from it too")
     parser.add_argument("--base", help="whole checkpoint that a teacher is laid over which is a UNet alone")
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_images_flags(parser, ENTITIES_BESIDE)
+    parser.add_argument(
+        "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
+    )
     add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
     add_distilling_flags(parser)
     parser.add_argument(
-        "--steps-per-phase", type=int, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
+        "--steps-per-phase", type=natural, default=STEPS_PER_PHASE, help="of the four; 0: always the last (%(default)s)"
     )
     parser.add_argument("--separate-fake", action="store_true", help="a fake score of its own (DMD2), not the student")
     # the authors': batch 7, 15,000 steps, AdamW 1e-5 constant for both
@@ -124,9 +125,7 @@ def main(args: argparse.Namespace) -> None:
                 answer = distillation.answer(own, batch, draw, start, truth=args.truth > 0)
                 fake = Denoiser(accelerator.unwrap_model(learners[-1 if follower else 0]), config.prediction, prompt)
                 judge = accelerator.unwrap_model(learners[1]).requires_grad_(False)
-                terms = distillation.terms(answer, fake, judge, batch, draw, now)
-                if args.truth:
-                    terms["truth"] = args.truth * hole_error(answer, batch).mean()
+                terms = distillation.terms(answer, fake, judge, batch, draw, now, truth=args.truth)
             accelerator.backward(sum(terms.values()))
 
             # 2. what the discriminator is told of it, and the fake score if it is one of its own

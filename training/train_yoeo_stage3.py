@@ -24,8 +24,9 @@ from inpainting_core.checkpoint import DTYPES
 from inpainting_core.engine import DiffusersEngine
 from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
+from training.data.flag_values import positive
 from training.data.randomness import sample_generator
-from training.data.recipe import add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -39,7 +40,6 @@ from training.running.distilling import (
     Distillation,
     Draw,
     add_distilling_flags,
-    hole_error,
     middle_channels,
 )
 from training.running.endings import run_script
@@ -80,9 +80,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--detector", required=True, help="Mask2Former: a folder, our .safetensors, or EntitySeg's .pth"
     )
     # data
-    parser.add_argument("--images", required=True, help="pictures; NAME_entities.png beside NAME is its id map")
-    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
-    parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
+    add_images_flags(parser, ENTITIES_BESIDE)
+    parser.add_argument(
+        "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
+    )
     add_recipe_flags(parser)
     add_pool_flags(parser)
     # the losses
@@ -130,7 +131,7 @@ def main(args: argparse.Namespace) -> None:
     check_views(recipe_of(args).shapes(config.resolution), config.unet)
     d1, d2 = (composites_of(args, config, holes) for holes in ("d1", "d2"))
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
-    sets = [samples_of(make, encode, encoder, args, accelerator, pool) for make, pool in ((d1, "d1"), (d2, "d2"))]
+    sets = [samples_of(make, encode, encoder, args, accelerator, f"d{k + 1}", k) for k, make in enumerate((d1, d2))]
     samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
     paired, unpaired = held_out_of(d1, args, 32), held_out_of(d2, args, 64)
 
@@ -145,25 +146,22 @@ def main(args: argparse.Namespace) -> None:
     # optimisation
     optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args) for optimizer in optimizers]
-    learners, held_out = [student, discriminator], HeldOut(show, by="mars", lower=True)
-    student, discriminator = run.open(learners, optimizers, rates, held_out)
+    student, discriminator = run.open([student, discriminator], optimizers, rates, HeldOut(show, "mars", lower=True))
     raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
     own, fake = (Denoiser(unet, config.prediction, prompt) for unet in (student, raw))
     by, now = judgement_of(args), reweighed(PHASES[-1], args.lambda_1, args.lambda_2, args.lambda_3)
 
     for number, batch in run.batches(samples, encode):
         alone, draw = bool(batch["unpaired"].any()), Draw(args.seed, batch["number"])  # without a truth: D2
-        start = 0 if alone else draw_start(now, sample_generator(args.seed, number, 0))
+        start, truth = (0, 0.0) if alone else (draw_start(now, sample_generator(args.seed, number, 0)), args.truth)
         with accelerator.accumulate(student, discriminator):
             # 1. what stage 2 tells the student, without what the teacher invented
             judge.requires_grad_(False)
             with accelerator.autocast():
-                answer = distillation.answer(own, batch, draw, start, truth=args.truth > 0 and not alone)
+                answer = distillation.answer(own, batch, draw, start, truth=truth > 0)
                 seen = detector(answer.target)
                 keep = 1 - teachers_own(seen, batch["hole"], by) if alone else None
-                terms = distillation.terms(answer, fake, judge, batch, draw, now, keep)
-                if args.truth and not alone:
-                    terms["truth"] = args.truth * hole_error(answer, batch).mean()
+                terms = distillation.terms(answer, fake, judge, batch, draw, now, keep, truth)
 
                 # 2. what the detector tells it, at most half as loud as LPIPS
                 told = judged_terms(detector, answer, batch["hole"], seen, alone, by, args.without)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from training.data.reading import BROKEN, Unusable, open_picture, same_proportions
 
+ANNOTATIONS = ("coco", "panoptic", "panoptic_masks", "open_images", "open_images_masks")  # flags of add_arguments
 OPEN_IMAGES_COLUMNS = {"MaskPath", "ImageID", "LabelName"}
 
 
@@ -48,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--open-images", metavar="CSV", help="Open Images ...-annotations-object-segmentation.csv, with the masks"
     )
-    parser.add_argument("--open-images-masks", metavar="DIR", help="the folder that its mask archives were unpacked to")
+    parser.add_argument(
+        "--open-images-masks",
+        metavar="DIR",
+        help="folder of its mask archives, unpacked: all in it, or each in one of its own",
+    )
 
 
 def annotations_of(args: argparse.Namespace) -> Annotations | None:
@@ -89,10 +94,10 @@ def coco_panoptic(path: str | Path, masks: str | Path) -> Annotations:
         require(category, {"isthing"}, "COCO panoptic", path)
     segments = [segment for annotation in table["annotations"] for segment in annotation["segments_info"]]
     check_categories({segment["category_id"] for segment in segments}, categories.keys(), path)
-    check_folder(masks)
+    folders = mask_folders(masks)
     found = {annotation["image_id"]: annotation for annotation in table["annotations"]}
     return {
-        stem: partial(_panoptic, image, found[image["id"]], categories, Path(masks))
+        stem: partial(_panoptic, image, found[image["id"]], categories, folders)
         for stem, image in by_stem(table, path).items()
         if image["id"] in found
     }
@@ -103,7 +108,7 @@ def open_images(path: str | Path, masks: str | Path) -> Annotations:
 
     The category is the table's label (``/m/...``), the score the IoU predicted for the annotator, 1 where not given.
     """
-    check_folder(masks)
+    folders = mask_folders(masks)
     found = defaultdict(list)
     with open(path, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
@@ -113,7 +118,7 @@ def open_images(path: str | Path, masks: str | Path) -> Annotations:
         for row in rows:
             score = float(row["PredictedIoU"]) if row.get("PredictedIoU") else 1.0
             found[row["ImageID"]].append((row["MaskPath"], row["LabelName"], score))
-    return {image: partial(_open_images, entries, Path(masks)) for image, entries in found.items()}
+    return {image: partial(_open_images, entries, folders) for image, entries in found.items()}
 
 
 def read_table(path: str | Path, kind: str, columns: set[str]) -> dict:
@@ -154,10 +159,16 @@ def check_categories(used: Set[int], known: Set[int], path: str | Path) -> None:
         raise ValueError(f"annotations must be of their file's own categories, got {sorted(used - known)} in {path}.")
 
 
-def check_folder(masks: str | Path) -> None:
-    """Refuse a wrong folder before every picture is refused for it."""
-    if next(Path(masks).glob("*.png"), None) is None:
-        raise ValueError(f"a folder of masks must hold .png files, got none in {masks}.")
+def mask_folders(masks: str | Path) -> list[Path]:
+    """A folder of masks and those in it that hold some: an archive that was unpacked may have one of its own.
+
+    Raises ValueError where none does, before every picture is refused for it.
+    """
+    folders = [Path(masks), *sorted(path for path in Path(masks).iterdir() if path.is_dir())]
+    found = [folder for folder in folders if next(folder.glob("*.png"), None)]
+    if not found:
+        raise ValueError(f"a folder of masks must hold .png files, got none in {masks} and the folders in it.")
+    return found
 
 
 def check_shape(image: dict, height: int, width: int) -> None:
@@ -193,10 +204,10 @@ def segmentation_mask(segmentation: list | dict, image: dict, height: int, width
 
 
 def _panoptic(
-    image: dict, annotation: dict, categories: dict[int, dict], masks: Path, height: int, width: int
+    image: dict, annotation: dict, categories: dict[int, dict], masks: list[Path], height: int, width: int
 ) -> Iterator[Instance]:
     check_shape(image, height, width)
-    channels = stored_mask(masks / annotation["file_name"], "RGB", height, width)
+    channels = stored_mask(masks, annotation["file_name"], "RGB", height, width)
     ids = channels.astype(np.int32) @ np.array([1, 256, 65536], dtype=np.int32)
     for segment in annotation["segments_info"]:
         mask, category = ids == segment["id"], categories[segment["category_id"]]
@@ -204,15 +215,19 @@ def _panoptic(
             yield Instance(mask, category["name"], bool(category["isthing"]), 1.0, bool(segment.get("iscrowd", 0)))
 
 
-def _open_images(entries: list[tuple[str, str, float]], masks: Path, height: int, width: int) -> Iterator[Instance]:
+def _open_images(
+    entries: list[tuple[str, str, float]], masks: list[Path], height: int, width: int
+) -> Iterator[Instance]:
     for name, label, score in entries:
-        mask = stored_mask(masks / name, "L", height, width) > 127
+        mask = stored_mask(masks, name, "L", height, width) > 127
         if mask.any():
             yield Instance(mask, label, True, score, False)
 
 
-def stored_mask(path: Path, mode: str, height: int, width: int) -> np.ndarray:
-    """A mask's file at the picture's size, nearest neighbour, ``[h, w]`` or ``[h, w, 3]`` in 8 bits."""
+def stored_mask(folders: list[Path], name: str, mode: str, height: int, width: int) -> np.ndarray:
+    """A mask's file in one of the folders, at the picture's size, nearest neighbour: ``[h, w(, 3)]`` in 8 bits."""
+    places = [folder / name for folder in folders]
+    path = next((place for place in places if place.exists()), places[0])
     try:
         with open_picture(path) as stored:
             return np.asarray(stored.convert(mode).resize((width, height), Image.Resampling.NEAREST))

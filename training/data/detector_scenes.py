@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from training.data.composites import Composites
 from training.data.encoding import Encoder
+from training.data.order import Order
 from training.data.pictures import to_tensor
 from training.data.pools import Pool, claim, encode_parts
 from training.data.randomness import normal_like, sample_generator
@@ -129,19 +130,24 @@ def decoded_pool(
 
 
 class HalfDecoded(Dataset):
-    """Fresh scenes and, at every odd place, one of a decoded pool, flipped half of the time and in another light."""
+    """Fresh scenes and, at every odd place, one of a decoded pool, flipped half of the time and in another light.
+
+    Both are gone through whole before anything comes again.
+    """
 
     def __init__(self, scenes: EntityScenes, pool: Pool | list[dict[str, Tensor]]):
         self.scenes, self.pool = scenes, pool
+        self.order = Order([np.arange(len(pool))], 1, scenes.pictures.seed)
 
     def __len__(self) -> int:
         return len(self.scenes)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        if index % 2 == 0:
-            return self.scenes[index]
+        turn, decoded = divmod(index, 2)
+        if not decoded:
+            return self.scenes[turn] | {"number": torch.tensor(index)}
         rng = np.random.default_rng((self.scenes.pictures.seed, index))
-        sample = self.pool[int(rng.integers(len(self.pool)))]
+        sample = self.pool[self.order.at(0, turn)]
         image, entities = sample["image"].float() / 255, sample["entities"].long()
         if rng.random() < 0.5:
             image, entities = image.flip(-1), entities.flip(-1)

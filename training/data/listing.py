@@ -12,12 +12,21 @@ MASK, MATTE, MAP = "_mask", "_matte", "_entities"  # what a picture's name is fo
 def list_pictures(folder: str | Path) -> list[Path]:
     """All pictures below a folder, sorted; what lies beside them (``*_mask``, ``*_matte``, ``*_entities``) is left out.
 
-    Raises ValueError where there is none.
+    Raises ValueError where there is none, or no folder.
     """
+    check_folder(folder)
     paths = [Path(folder) / name for name in files_below(folder) if is_picture(name)]
+    if not paths and next(Path(folder).glob("*.tar"), None):
+        raise ValueError(f"shards are written of a folder that is prepared, got {folder}, which holds shards already.")
     if not paths:
         raise ValueError(f"a training folder must hold .jpg, .png or .webp pictures, got none in {folder}.")
     return sorted(paths)
+
+
+def check_folder(folder: str | Path) -> None:
+    """Refuse a file and a pattern, which only shards may be named by."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"pictures must be given as a folder, and shards as one or as *.tar files, got {folder}.")
 
 
 def namesakes(pictures: list[Path], what: str) -> dict[Path, str]:

@@ -50,11 +50,14 @@ def encode_parts(
 ) -> None:
     """Encode this process's share of the parts, those that are not there yet; each is written as soon as it is made.
 
-    Another run that fills the same pool is waited for.  Raises ValueError for a sample that is not finite.
+    Another run that fills the same pool is waited for; of one that is whole nothing is written to.  Raises ValueError
+    for a sample that is not finite.
     """
+    own = [start for start in range(0, len(samples), PART) if start // PART % processes == process]
+    if not missing(own, folder):
+        return
     with FileLock(folder / f"process-{process}.lock"):
-        starts = [start for start in range(0, len(samples), PART) if start // PART % processes == process]
-        starts = [start for start in starts if not is_whole(part_at(folder, start))]
+        starts = missing(own, folder)
         batches = {start: batches_of(start, min(start + PART, len(samples)), batch_size) for start in starts}
         flat = [batch for start in starts for batch in batches[start]]
         loader = iter(tqdm(DataLoader(samples, batch_sampler=flat, num_workers=workers), desc="encoding"))
@@ -70,6 +73,11 @@ def encode_parts(
             scratch = folder / f"process-{process}.tmp"
             save_file(part, scratch)
             scratch.replace(part_at(folder, start))
+
+
+def missing(starts: list[int], folder: Path) -> list[int]:
+    """Of the parts that start at these samples, those that are not there."""
+    return [start for start in starts if not is_whole(part_at(folder, start))]
 
 
 def batches_of(start: int, stop: int, batch_size: int) -> list[range]:

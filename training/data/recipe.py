@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inpainting_core.buckets import Shape, shapes_of_area
+from training.data.flag_values import natural
 
 UNLABELLED = ("refused", "drawn")
 
@@ -38,10 +39,17 @@ class Recipe:
         return {key: value for key, value in asdict(self).items() if key != "left_out"}
 
 
+ENTITIES_BESIDE = "NAME_entities.png beside NAME is its id map"
 PUBLISHED = Recipe()  # the papers' own: nothing made up
 NANO_RECIPE = Recipe(unlabelled="drawn", smooth_every=10, colour_jitter=True, drawn_shapes=True, squares=True)
 NANO_FLAGS = "--unlabelled drawn --smooth-every 10 --colour-jitter --drawn-shapes --squares"
 NANO_PAIRS_FLAGS = "--smooth-every 10 --colour-jitter"  # of EraDiff's script, whose pairs have no holes to shape
+
+
+def add_images_flags(parser: argparse.ArgumentParser, beside: str) -> None:
+    """The pictures that are trained on and those that are judged by; ``beside`` says what lies beside each."""
+    parser.add_argument("--images", required=True, help=f"folder of pictures, or shards; {beside}")
+    parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +67,9 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_picture_flags(parser: argparse.ArgumentParser) -> None:
     """What every set asks for."""
-    parser.add_argument("--smooth-every", type=int, default=0, help="one picture in so many is a plain surface; 0: off")
+    parser.add_argument(
+        "--smooth-every", type=natural, default=0, help="one picture in so many is a plain surface; 0: off"
+    )
     parser.add_argument("--colour-jitter", action="store_true", help="pictures in other lights")
 
 

@@ -1,4 +1,4 @@
-"""Any transformers checkpoint that segments pictures, as a function from a picture to its instances."""
+"""Any transformers checkpoint that segments pictures, as a function from pictures to their instances."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +11,7 @@ from training.data.annotations import Instance
 PARTS = 8  # of a class that a semantic checkpoint finds, so many connected parts count as objects, the largest first
 
 Pipeline = Callable[..., list[dict] | dict]  # transformers' own, for image segmentation or mask generation
-Segmenter = Callable[[Image.Image], Iterator[Instance]]
+Segmenter = Callable[[list[Image.Image]], list[Iterator[Instance]]]  # pictures of one size -> what is in each
 
 
 def load_segmenter(name: str, device: str, least_score: float) -> Segmenter:
@@ -35,19 +35,24 @@ def load_segmenter(name: str, device: str, least_score: float) -> Segmenter:
     kind = PretrainedConfig.get_config_dict(name)[0].get("model_type")
     if kind in masks:
         found = pipeline("mask-generation", model=name, device=device)
-        return lambda picture: generated_masks(found, picture, least_score)
+        return lambda pictures: [generated_masks(found, picture, least_score) for picture in pictures]
     if kind in segments:
         found = pipeline("image-segmentation", model=name, device=device)
-        return lambda picture: segmented(found, picture, least_score)
+        return lambda pictures: segmented(found, pictures, least_score)
     raise ValueError(
         f"a model must be one of transformers' own for image segmentation or mask generation "
         f"({', '.join(sorted(segments | masks))}), got {name} of the kind {kind}."
     )
 
 
-def segmented(pipeline: Pipeline, picture: Image.Image, least_score: float) -> Iterator[Instance]:
-    """What an instance, panoptic or semantic checkpoint finds; a semantic class (no score) counts by its parts."""
-    for segment in pipeline(picture, threshold=least_score):
+def segmented(pipeline: Pipeline, pictures: list[Image.Image], least_score: float) -> list[Iterator[Instance]]:
+    """What an instance, panoptic or semantic checkpoint finds in pictures that it sees at once."""
+    return [instances_of(found) for found in pipeline(pictures, threshold=least_score, batch_size=len(pictures))]
+
+
+def instances_of(segments: list[dict]) -> Iterator[Instance]:
+    """A picture's segments as instances; a semantic class (no score) counts by its parts."""
+    for segment in segments:
         mask = np.asarray(segment["mask"]) > 127
         if segment["score"] is None:
             for part in largest_parts(mask):
@@ -57,7 +62,10 @@ def segmented(pipeline: Pipeline, picture: Image.Image, least_score: float) -> I
 
 
 def generated_masks(pipeline: Pipeline, picture: Image.Image, least_score: float) -> Iterator[Instance]:
-    """What a model of the SAM family finds under its grid of points; its score is the IoU that it predicts."""
+    """What a model of the SAM family finds under its grid of points; its score is the IoU that it predicts.
+
+    One picture at a time: its points are a batch already.
+    """
     found = pipeline(picture, pred_iou_thresh=least_score)
     for mask, score in zip(found["masks"], found["scores"].tolist(), strict=True):
         mask = np.asarray(mask, dtype=bool)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from training.data.encoding import Encoded, Encoder
+from training.data.flag_values import natural
 from training.data.pools import PART, Pool, PoolDraws, claim, encode_parts
 
 # so many samples of the pictures in a folder, all of a ``block`` in one shape; None: all of them squares
@@ -17,9 +18,9 @@ Make = Callable[[str, int, int, int | None], Dataset]
 
 def add_pool_flags(parser: argparse.ArgumentParser) -> None:
     """Whether a run's samples are encoded once, and where they are kept."""
-    parser.add_argument("--cache-latents", type=int, default=0, help="samples of a set, encoded once; 0: off")
+    parser.add_argument("--cache-latents", type=natural, default=0, help="samples of a set, encoded once; 0: off")
     parser.add_argument("--pool", help="folder that keeps them, for several runs on the same ones; left out: --out")
-    parser.add_argument("--pool-seed", type=int, help="what they are drawn with; left out: --seed")
+    parser.add_argument("--pool-seed", type=natural, help="what they are drawn with; left out: --seed")
 
 
 def samples_of(
@@ -29,16 +30,18 @@ def samples_of(
     args: argparse.Namespace,
     accelerator: Accelerator,
     pool: str = "latents",
+    shift: int = 0,
 ) -> Dataset:
     """All samples of a run, those of a global batch in one shape.
 
     With ``--cache-latents`` draws from so many, which all processes encode once, into the folder ``pool`` in ``--pool``
-    or in the run folder.  Raises ValueError where samples of another kind lie there.
+    or in the run folder.  ``shift`` is added to ``--seed``: sets that a run shows side by side come in orders of their
+    own.  Raises ValueError where samples of another kind lie there.
     """
     batch = args.batch_size * accelerator.num_processes
     length = args.steps * args.gradient_accumulation * batch
     if not args.cache_latents:
-        return make(args.images, length, args.seed, batch)
+        return make(args.images, length, args.seed + shift, batch)
     seed = args.seed if args.pool_seed is None else args.pool_seed
     samples, folder = make(args.images, args.cache_latents, seed, PART), Path(args.pool or args.out) / pool
     with accelerator.main_process_first():
@@ -46,7 +49,7 @@ def samples_of(
     places = accelerator.process_index, accelerator.num_processes
     encode_parts(samples, encode, folder, args.batch_size, args.workers, *places)
     accelerator.wait_for_everyone()
-    return PoolDraws(Pool(folder, len(samples)), length, args.seed, batch)
+    return PoolDraws(Pool(folder, len(samples)), length, args.seed + shift, batch)
 
 
 def held_out_of(make: Make, args: argparse.Namespace, count: int, seed: int = 1) -> dict[str, Tensor]:

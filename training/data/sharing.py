@@ -8,14 +8,13 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from training.data.ledger import COLUMNS, Ledger, Rows, as_line, parse_rows
-from training.data.reading import Unusable
 from training.data.refused import DONE, REFUSED
 
 PIECE = 64  # pictures
@@ -77,9 +76,10 @@ class SharedLedger:
         self.rows |= parse_rows(whole.decode(errors="surrogateescape"), COLUMNS)
 
 
-def share_out(names: list[str], table: Path, prepare: Callable[[str], None]) -> Counter[str]:
-    """Prepare every picture that the table does not name yet, and add its row: done, or why ``prepare`` refuses it.
+def share_out(names: list[str], table: Path, prepare: Callable[[list[str]], Iterable[tuple[str, str]]]) -> Counter[str]:
+    """Prepare every picture that the table does not name yet, and add its row: done, or why it is refused.
 
+    ``prepare`` gives each of some pictures as soon as it is done, with the reason, empty for one that is not refused.
     Gives how many rows of each status there are in the end.
     """
     ledger = SharedLedger(table)
@@ -87,15 +87,11 @@ def share_out(names: list[str], table: Path, prepare: Callable[[str], None]) -> 
     for piece in pieces(-(-len(names) // PIECE), table.with_suffix(".locks")):
         ledger.take_in()
         progress.update(len(ledger.rows) - progress.n)
-        for name in names[piece * PIECE : (piece + 1) * PIECE]:
-            if name in ledger.rows:
-                continue
-            try:
-                prepare(name)
-                ledger.add(name, DONE, "")
-            except Unusable as error:
-                ledger.add(name, REFUSED, str(error))
-                tqdm.write(f"{name}: {error}")
+        left = [name for name in names[piece * PIECE : (piece + 1) * PIECE] if name not in ledger.rows]
+        for name, reason in prepare(left):
+            ledger.add(name, REFUSED if reason else DONE, reason)
+            if reason:
+                tqdm.write(f"{name}: {reason}")
             progress.update()
     ledger.take_in()
     return Counter(status for status, _ in ledger.rows.values())

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from inpainting_core.folders import files_below
-from training.data.listing import MAP, MATTE, is_picture
+from training.data.listing import MAP, MATTE, check_folder, is_picture
 from training.data.reading import File, Unusable, whole_size
 from training.data.refused import refused_pictures
 from training.data.reporting import tell
@@ -40,12 +40,13 @@ class Folder:
 
     ``table`` is that of the set's own script, all of whose refusals count; of the others only those that no set can do
     without.  ``names`` are those to take, relative to the folder; left out: all.  Kept as plain bytes, of which a
-    million fill no memory and processes share one copy.  Raises ValueError where there is no picture.
+    million fill no memory and processes share one copy.  Raises ValueError where there is no picture, or no folder.
     """
 
     units = None  # a folder has no order in which it is best read
 
     def __init__(self, folder: str | Path, table: str | None = None, names: Iterable[str] | None = None):
+        check_folder(folder)
         self.path, files = Path(folder), set(files_below(folder))
         refused = refused_pictures(folder, table, files) if names is None else {}
         taken = {name for name in files if is_picture(name)} if names is None else set(names)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from inpainting_core.shapes import Float
 
-Thingness = Callable[[Image.Image], Tensor]  # picture -> [h, w] in [0, 1], at any size
+Thingness = Callable[[list[Image.Image]], Tensor]  # pictures of one size -> [b, h, w] in [0, 1], at any size
 
 
 def load_thingness(name: str, things: set[str], device: str) -> Thingness:
@@ -36,22 +36,22 @@ def load_thingness(name: str, things: set[str], device: str) -> Thingness:
     network = (Universal if by_queries else Semantic).from_pretrained(name).to(device).eval()
 
     @torch.no_grad()
-    def thingness(picture: Image.Image) -> Tensor:
-        found = network(**processor(images=picture, return_tensors="pt").to(device))
+    def thingness(pictures: list[Image.Image]) -> Tensor:
+        found = network(**processor(images=pictures, return_tensors="pt").to(device))
         if by_queries:
-            classes = queries_to_classes(found.class_queries_logits[0], found.masks_queries_logits[0])
+            classes = queries_to_classes(found.class_queries_logits, found.masks_queries_logits)
         else:
-            classes = found.logits[0].softmax(0)
-        return (classes[thing].sum(0) / classes.sum(0).clamp_min(1e-8)).float().cpu()
+            classes = found.logits.softmax(1)
+        return (classes[:, thing].sum(1) / classes.sum(1).clamp_min(1e-8)).float().cpu()
 
     return thingness
 
 
 def queries_to_classes(
-    class_logits: Float[Tensor, "q k"], mask_logits: Float[Tensor, "q h w"]
-) -> Float[Tensor, "c h w"]:
+    class_logits: Float[Tensor, "b q k"], mask_logits: Float[Tensor, "b q h w"]
+) -> Float[Tensor, "b c h w"]:
     """Mask2Former's semantic inference: how much each class (no-object, the last, left out) claims each pixel."""
-    return torch.einsum("qc,qhw->chw", class_logits.softmax(-1)[:, :-1], mask_logits.sigmoid())
+    return torch.einsum("bqc,bqhw->bchw", class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid())
 
 
 def mean_over_entities(values: Float[Tensor, "h4 w4"], ids: Tensor) -> dict[int, float]:
@@ -63,8 +63,15 @@ def mean_over_entities(values: Float[Tensor, "h4 w4"], ids: Tensor) -> dict[int,
 
 
 def thing_names(path: str | Path) -> set[str]:
-    """The names of things: ``isthing`` in a COCO panoptic json, or a text file with one a line."""
+    """The names of things: ``isthing`` in a COCO panoptic json, or a text file with one a line.
+
+    Raises ValueError for a json of another kind.
+    """
     text = Path(path).read_text(encoding="utf-8")
     if Path(path).suffix.lower() == ".json":
-        return {category["name"] for category in json.loads(text)["categories"] if category["isthing"]}
+        try:
+            return {category["name"] for category in json.loads(text)["categories"] if category["isthing"]}
+        except (ValueError, LookupError, TypeError) as error:
+            rule = "--things must be a COCO panoptic json, whose categories say isthing, or a text file"
+            raise ValueError(f"{rule}, got {path}: {error!r}.") from error
     return {line.strip() for line in text.splitlines() if line.strip()}

@@ -38,14 +38,17 @@ def load_networks(source: str, vae: str | None = None, base: str | None = None) 
     """What ``source`` holds: a checkpoint, or ``nano`` or ``small``, fresh weights with the autoencoder of ``vae``.
 
     ``base`` is the checkpoint that a UNet alone is laid over.  Weights come in fp32, as they are.
-    Raises ValueError where fresh weights have no autoencoder or a checkpoint lacks a part, besides what
-    ``read_checkpoint`` raises.
+    Raises ValueError where fresh weights have no autoencoder, and where a checkpoint lacks a part or is given a second
+    autoencoder, besides what ``read_checkpoint`` raises.
     """
     if source in FRESH:
         if vae is None:
             rule = "needs --vae, the folder that training.train_vae wrote or a checkpoint to take it from"
             raise ValueError(f"a {source} from scratch {rule}, got none.")
         return fresh(FRESH[source], read_tiny_vae(vae))
+    if vae is not None:
+        rule = f"--vae is for --base {' or '.join(FRESH)} alone"
+        raise ValueError(f"{rule}, got it with {source}, which has an autoencoder of its own.")
     checkpoint = read_checkpoint(source, read_checkpoint(base) if base else None)
     if checkpoint.vae is None or checkpoint.empty_prompt is None:
         missing = "an autoencoder" if checkpoint.vae is None else "the embedding of the empty prompt"

@@ -18,6 +18,7 @@ from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
 from inpainting_core.shapes import Float, Int
 from training.data.encoding import Encoded, Encoder
+from training.data.flag_values import not_negative
 from training.data.randomness import normal_like, sample_generator
 from yoeo_core.discriminator import GAN_TIMESTEPS, middle_features
 from yoeo_core.distillation import (
@@ -42,10 +43,10 @@ TRUTH = "weight of the truth's own term on D1, whose LPIPS is then held against 
 def add_distilling_flags(parser: argparse.ArgumentParser) -> None:
     """How much counts what a student is held against, at the end of a training: lambda_1 to lambda_3, and truth."""
     last = PHASES[-1]
-    parser.add_argument("--lambda-1", type=float, default=last.lpips, help="LPIPS's weight (%(default)s)")
-    parser.add_argument("--lambda-2", type=float, default=last.dmd, help="DMD's in the last phase (%(default)s)")
-    parser.add_argument("--lambda-3", type=float, default=last.gan, help="GAN's in the last phase (%(default)s)")
-    parser.add_argument("--truth", type=float, default=0.0, help=TRUTH)
+    parser.add_argument("--lambda-1", type=not_negative, default=last.lpips, help="LPIPS's weight (%(default)s)")
+    parser.add_argument("--lambda-2", type=not_negative, default=last.dmd, help="DMD's in the last phase (%(default)s)")
+    parser.add_argument("--lambda-3", type=not_negative, default=last.gan, help="GAN's in the last phase (%(default)s)")
+    parser.add_argument("--truth", type=not_negative, default=0.0, help=TRUTH)
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,12 @@ class Distillation:
         draw: Draw,
         now: Phase,
         keep: Float[Tensor, "b 1 h w"] | None = None,
+        truth: float = 0.0,
     ) -> dict[str, Float[Tensor, ""]]:
-        """What the student is told; ``keep`` is 0 where the teacher's picture shows what it should not learn."""
+        """What the student is told; ``keep`` is 0 where the teacher's picture shows what it should not learn.
+
+        ``truth`` is the weight of the truth's own term; without one there is none.
+        """
         factor = answer.picture.shape[-1] // answer.latent.shape[-1]
         on_grid = None if keep is None else avg_pool2d(keep, factor)
         found = scores(self.teacher, fake, answer.latent, encoded, draw)
@@ -137,7 +142,7 @@ class Distillation:
             "lpips": now.lpips * perceptual_loss(self.distance, answer.picture, answer.target, keep).mean(),
             "dmd": now.dmd * dmd_loss(answer.latent, *found, on_grid).mean(),
             "gan": now.gan * lsgan_generator(judged).mean(),
-        }
+        } | ({"truth": truth * hole_error(answer, encoded).mean()} if truth else {})
 
     def discriminator_loss(
         self, discriminator: nn.Module, made: Tensor, encoded: Encoded, draw: Draw

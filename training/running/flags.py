@@ -1,44 +1,15 @@
-"""Flags that every training has, and the values that a flag may have."""
+"""Flags that several scripts have."""
 
 import argparse
 import glob
 import os
 from pathlib import Path
 
-from training.networks.bases import FRESH
+import torch
+
+from training.data.flag_values import natural, not_negative, positive
 
 MOST_WORKERS = 8  # a training process keeps no more of them busy
-
-
-def positive(text: str) -> int:
-    """A whole number from 1; raises argparse's error otherwise."""
-    return _whole(text, 1)
-
-
-def natural(text: str) -> int:
-    """A whole number from 0; raises argparse's error otherwise."""
-    return _whole(text, 0)
-
-
-def not_negative(text: str) -> float:
-    """A number from 0, inf included; raises argparse's error otherwise."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not number >= 0:
-        raise argparse.ArgumentTypeError(f"must be a number from 0, got {text}.")
-    return number
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, got {text}.")
-    return number
 
 
 def add_batch_flags(parser: argparse.ArgumentParser, steps: int, batch_size: int, accumulation: int) -> None:
@@ -59,7 +30,7 @@ def add_batch_flags(parser: argparse.ArgumentParser, steps: int, batch_size: int
 def add_folder_flags(parser: argparse.ArgumentParser, holds: str) -> None:
     """The run folder, which ``holds`` what the help names, and what is kept in it."""
     parser.add_argument("--mixed-precision", default="no", choices=["no", "fp16", "bf16"])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument(
         "--workers",
         type=natural,
@@ -78,6 +49,19 @@ def add_folder_flags(parser: argparse.ArgumentParser, holds: str) -> None:
         default="last",
         help="state whose weights the file gets; best: by --validation (%(default)s)",
     )
+    add_debug_flag(parser)
+
+
+def add_labelling_flags(parser: argparse.ArgumentParser) -> None:
+    """Where and how a network labels a folder."""
+    parser.add_argument("--device", default="cpu", help="where the networks run: cpu, cuda, mps, ...")
+    parser.add_argument(
+        "--batch-size", type=positive, default=4, help="pictures of one size that a network sees at once (%(default)s)"
+    )
+
+
+def add_debug_flag(parser: argparse.ArgumentParser) -> None:
+    """What ``run_script`` asks for."""
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
 
 
@@ -93,7 +77,7 @@ def check_paths(args: argparse.Namespace, names: tuple[str, ...]) -> None:
 
     It is cheap, and the weights that are read before a missing folder is come upon are not.
     """
-    given = {name: getattr(args, name) for name in names if getattr(args, name) not in (None, *FRESH)}
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     missing = [f"--{name.replace('_', '-')} {path}" for name, path in given.items() if not _is_there(path)]
     if missing:
         raise ValueError(f"there is nothing at {', '.join(missing)}: check the spelling and the folder you are in.")
@@ -102,3 +86,14 @@ def check_paths(args: argparse.Namespace, names: tuple[str, ...]) -> None:
 def _is_there(path: str) -> bool:
     """A file or a folder; of shards that are named by a pattern, one, those in braces being looked for when read."""
     return "{" in path or Path(path).exists() or bool(glob.glob(path))
+
+
+def check_device(device: str) -> None:
+    """Raise ValueError for a device that is not there, before weights are read for it."""
+    try:
+        torch.empty(0, device=device)
+    except (
+        RuntimeError,
+        AssertionError,
+    ) as error:  # no such name, card, driver or support
+        raise ValueError(f"--device {device} cannot be used here: {str(error).splitlines()[0]}") from error

@@ -8,12 +8,13 @@ import argparse
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from inpainting_core.shapes import Float
-from training.data.randomness import sample_generator
+from training.data.flag_values import not_negative, share
 from training.running.distilling import Answer
 from yoeo_core.balance import SHARE, Cap, capped
 from yoeo_core.coherence import coherence_loss
@@ -51,32 +52,37 @@ def add_judging_flags(parser: argparse.ArgumentParser) -> None:
     usual = Judgement()
     parser.add_argument(
         "--lambda",
-        type=float,
+        type=share,
         default=usual.ios,
         dest="ios",
         help="IoS of a sundry, at least (%(default)s)",
     )
     parser.add_argument(
         "--tau",
-        type=float,
+        type=share,
         default=usual.score,
         dest="score",
         help="score of an entity, at least (%(default)s)",
     )
     parser.add_argument(
         "--teacher-lambda",
-        type=float,
+        type=share,
         default=usual.teacher_ios,
         dest="teacher_ios",
         help="IoS of a sundry of the teacher's (%(default)s)",
     )
     parser.add_argument(
-        "--lambda-ss", type=float, default=usual.ss, dest="ss", help="L_SS's weight and cap (%(default)s)"
+        "--lambda-ss", type=not_negative, default=usual.ss, dest="ss", help="L_SS's weight and cap (%(default)s)"
     )
-    parser.add_argument("--lambda-efc", type=float, default=usual.efc, dest="efc", help="L_EFC's cap (%(default)s)")
+    parser.add_argument(
+        "--lambda-efc", type=not_negative, default=usual.efc, dest="efc", help="L_EFC's cap (%(default)s)"
+    )
     parser.add_argument("--form", choices=FORMS, default=usual.form, help="of L_SS and L_EFC (%(default)s)")
     parser.add_argument(
-        "--alpha", type=float, default=usual.alpha, help="power of a sundry's area in L_SS; 0: all alike (%(default)s)"
+        "--alpha",
+        type=not_negative,
+        default=usual.alpha,
+        help="power of a sundry's area in L_SS; 0: all alike (%(default)s)",
     )
 
 
@@ -88,19 +94,24 @@ def judgement_of(args: argparse.Namespace) -> Judgement:
 class HalfUnpaired(Dataset):
     """Samples of D1 and D2, half and half by batch: all samples of a global batch come from one of them.
 
-    Items are those of the set, and ``unpaired``, whether that was D2; sample ``i`` is a pure function of (seed, i).
-    ``share`` is how many batches are D2.
+    Each set is gone through by a count of its own, so that the batches of the other one skip none of its pictures.
+    Items are those of the set with their ``number`` in the run, and ``unpaired``, whether that was D2; sample ``i`` is
+    a pure function of (seed, i).  ``share`` is how many batches are D2.
     """
 
     def __init__(self, paired: Dataset, unpaired: Dataset, batch: int, seed: int, share: float = 0.5):
-        self.sets, self.batch, self.seed, self.share = (paired, unpaired), batch, seed, share
+        self.sets, self.batch = (paired, unpaired), batch
+        self.unpaired = np.random.default_rng(seed).random(-(-len(paired) // batch)) < share
+        self.turns = np.where(self.unpaired, self.unpaired.cumsum(), (~self.unpaired).cumsum()) - 1
 
     def __len__(self) -> int:
         return len(self.sets[0])
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        coin = torch.rand((), generator=sample_generator(self.seed, index // self.batch)) < self.share
-        return self.sets[int(coin)][index] | {"unpaired": coin}
+        batch, within = divmod(index, self.batch)
+        kind = int(self.unpaired[batch])
+        sample = self.sets[kind][int(self.turns[batch]) * self.batch + within]
+        return sample | {"number": torch.tensor(index), "unpaired": torch.tensor(bool(kind))}
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 BEAT = 30  # seconds between two signs of life, which a process on another machine is known by
 SILENCE = 10 * BEAT  # after which it counts as gone
-PATIENCE = 5  # seconds in which a lock is written
 NOBODY = {"pid": 0, "host": socket.gethostname(), "started": 0}  # no process that trains has this number
 
 
@@ -25,10 +25,10 @@ class Lock:
     def __init__(self, folder: Path):
         self.path, self.me = folder / "lock.json", _this_process()
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._write("x")
-        except FileExistsError:
-            self._take_over()
+        with FileLock(folder / "lock.guard"):  # two that find a dead owner at once would both take over
+            if self.path.exists():
+                self._take_over()
+            self._write()
         self.released = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
         atexit.register(self.release)
@@ -39,7 +39,8 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     def _take_over(self) -> None:
-        owner = self._owner() or self._owner(patience=PATIENCE) or NOBODY
+        """Raise ValueError where the owner lives."""
+        owner = self._owner()
         named = f"process {owner['pid']} on {owner['host']}"
         if owner != self.me and _lives(owner, self.path):
             raise ValueError(
@@ -48,19 +49,18 @@ class Lock:
             )
         if owner != self.me:
             print(f"{self.path.parent} was left by {named}, which is gone; taking it over.")
-        self._write("w")
 
-    def _owner(self, patience: float = 0.0) -> dict[str, int | str | float] | None:
-        """Who holds it; None while that cannot be read: it is being written, or its owner was killed over that."""
-        time.sleep(patience)
+    def _owner(self) -> dict[str, int | str | float]:
+        """Who holds it; nobody where that cannot be read, for it is written whole."""
         try:
             return json.loads(self.path.read_text())
-        except (ValueError, FileNotFoundError):
-            return None
+        except ValueError:
+            return NOBODY
 
-    def _write(self, mode: str) -> None:
-        with self.path.open(mode) as file:
-            json.dump(self.me, file)
+    def _write(self) -> None:
+        scratch = self.path.with_suffix(".tmp")
+        scratch.write_text(json.dumps(self.me))
+        scratch.replace(self.path)
 
     def _beat(self) -> None:
         while not self.released.wait(BEAT):

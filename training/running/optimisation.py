@@ -12,7 +12,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
-from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
+from training.data.flag_values import above_zero, decay, natural, not_negative
+from training.running.flags import add_batch_flags, add_folder_flags
 
 # Of every Adam here, below any gradient.  Under torch's 1e-8 the gradients of a mean over a latent are lost: on the
 # nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.
@@ -30,10 +31,8 @@ def add_run_flags(
     parser.add_argument("--lr", type=not_negative, default=lr, help="peak learning rate (%(default)s)")
     parser.add_argument("--lr-schedule", choices=["constant", "cosine"], default="constant")
     parser.add_argument("--warmup", type=natural, default=0, help="steps of linear warm-up; 0: off")
-    parser.add_argument(
-        "--clip", type=not_negative, default=math.inf, help="largest gradient norm of the loss; inf: off"
-    )
-    parser.add_argument("--ema", type=float, default=0.0, help="decay of the averaged weights that are kept; 0: off")
+    parser.add_argument("--clip", type=above_zero, default=math.inf, help="largest gradient norm of the loss; inf: off")
+    parser.add_argument("--ema", type=decay, default=0.0, help="decay of the averaged weights that are kept; 0: off")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
     parser.add_argument("--dtype", choices=DTYPES, default=dtype, help="of the file's weights (%(default)s)")
     add_folder_flags(parser, "model.safetensors")
