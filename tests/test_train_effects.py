@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from training_runs import draw_photographs, killed_at
 
-from inpainting_core.effect_finder import EffectFinder, FinderConfig, load_finder, near
 from training.data.effect_scenes import EffectScenes
+from training.networks.effect_finder import EffectFinder, FinderConfig, load_finder, near
 from training.train_effects import finder_loss, main, overlaps, parse_args
 
 SMALL = "--resolution 32 --batch-size 2 --workers 0 --warmup 0".split()

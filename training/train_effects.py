@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from inpainting_core.effect_finder import EffectFinder, FinderConfig, write_finder
 from training.data.effect_scenes import EffectScenes
 from training.data.sets import held_out_of
+from training.networks.effect_finder import EffectFinder, FinderConfig, write_finder
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative

@@ -9,7 +9,6 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from inpainting_core.effect_finder import near
 from inpainting_core.masks import dilate
 from training.data.detector_scenes import camera
 from training.data.effects import random_effects, with_effects
@@ -19,6 +18,7 @@ from training.data.pictures import jitter_colour, random_view, smooth_picture, t
 from training.data.reading import read_bounded
 from training.data.shapes_drawn import random_thing
 from training.data.stream import Stream, source_of
+from training.networks.effect_finder import near
 
 VISIBLE = 4 / 255  # a difference in the largest channel: less is not asked for
 WITHOUT = 0.15  # of the scenes: an object that does nothing, as one far above its ground
