@@ -43,6 +43,7 @@ from training.running.distilling import (
     middle_channels,
 )
 from training.running.endings import run_script
+from training.running.flags import share
 from training.running.judging import (
     HalfUnpaired,
     add_judging_flags,
@@ -84,6 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validation", help="pictures never trained on; sheets and numbers come from them")
     parser.add_argument("--resolution", type=int, help="side of a training picture in px; left out: as the teacher")
     add_recipe_flags(parser)
+    parser.add_argument("--poor-masks", type=share, default=0.0, help="share of D2's masks made poor (%(default)s)")
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
@@ -132,7 +134,8 @@ def main(args: argparse.Namespace) -> None:
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
     sets = [samples_of(make, encode, encoder, args, accelerator, pool) for make, pool in ((d1, "d1"), (d2, "d2"))]
     samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
-    paired, unpaired = held_out_of(d1, args, 32), held_out_of(d2, args, 64)
+    whole = composites_of(argparse.Namespace(**{**vars(args), "poor_masks": 0.0}), config, "d2")
+    paired, unpaired = held_out_of(d1, args, 32), held_out_of(whole, args, 64)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)

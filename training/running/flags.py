@@ -31,6 +31,14 @@ def not_negative(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1; raises argparse's error otherwise."""
+    number = not_negative(text)
+    if number > 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text}.")
+    return number
+
+
 def _whole(text: str, least: int) -> int:
     try:
         number = int(text)
