@@ -28,8 +28,8 @@ from inpainting_core.effects import add_effects
 from inpainting_core.engine import load_engine
 from inpainting_core.masks import as_mask, grow
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
-from training.held_out.effects import effect_of
 from training.networks.effect_finder import EffectFinder, load_finder
+from training.networks.effect_squares import effect_of
 from training.running.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
 

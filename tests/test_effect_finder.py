@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.held_out.effects import SEEN, effect_of, hanging, lay, look_at, square_around
 from training.networks.effect_finder import METADATA, EffectFinder, FinderConfig, load_finder, near, write_finder
+from training.networks.effect_squares import SEEN, effect_of, hanging, lay, look_at, square_around
 
 SMALL = FinderConfig(32, (8, 16))
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from training.data.effect_scenes import EffectScenes
 from training.data.sets import held_out_of
-from training.networks.effect_finder import EffectFinder, FinderConfig, write_finder
+from training.networks.effect_finder import EffectFinder, FinderConfig, near, write_finder
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags, natural, not_negative
@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
 
     @torch.no_grad()
     def show(step: int) -> dict[str, float]:
-        inputs = (seen[name].to(accelerator.device) for name in ("image", "mask", "near"))
+        inputs = (one.to(accelerator.device) for one in (seen["image"], seen["mask"], near(seen["mask"])))
         parts = zip(*(one.split(args.batch_size) for one in inputs), strict=True)
         found = torch.cat([run.kept()(*part) for part in parts]).cpu().sigmoid() * (1 - seen["mask"])
         rows = [seen["image"], *((seen["mask"] + one).expand(-1, 3, -1, -1) for one in (seen["effect"], found))]
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> None:
     for _, batch in run.batches(samples):
         with accelerator.accumulate(finder):
             with accelerator.autocast():
-                logits = finder(batch["image"], batch["mask"], batch["near"])
+                logits = finder(batch["image"], batch["mask"], near(batch["mask"]))
             loss = finder_loss(logits.float(), batch["effect"], batch["mask"]).mean()
             accelerator.backward(loss)
             run.step({"loss": loss})

@@ -18,7 +18,6 @@ from training.data.pictures import jitter_colour, random_view, smooth_picture, t
 from training.data.reading import read_bounded
 from training.data.shapes_drawn import random_thing
 from training.data.stream import Stream, source_of
-from training.networks.effect_finder import near
 
 VISIBLE = 4 / 255  # a difference in the largest channel: less is not asked for
 WITHOUT = 0.15  # of the scenes: an object that does nothing, as one far above its ground
@@ -35,9 +34,8 @@ class EffectScenes(Dataset):
 
     Objects are lent by the pictures that have mattes (``training.prepare_mattes``).
 
-    Items: ``image`` RGB in [0, 1] ``[3, s, s]``, ``mask`` of the object as a person may give it, ``near`` (how near a
-    pixel is to it) and ``effect`` (1 where the object changed the picture beyond the mask), each ``[1, s, s]``.
-    Sample ``i`` is a pure function of (seed, i).
+    Items: ``image`` RGB in [0, 1] ``[3, s, s]``, ``mask`` of the object as a person may give it, and ``effect``, 1 where
+    the object changed the picture beyond the mask; both ``[1, s, s]``.  Sample ``i`` is a pure function of (seed, i).
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class EffectScenes(Dataset):
         mask = dilate(torch.from_numpy(alpha > 0.25)[None, None].float(), int(rng.integers(0, 5)))
         effect = torch.from_numpy(seen(picture, shaded))[None].float() * (1 - mask[0])
         image = to_tensor(Image.fromarray(camera(255 * with_object.astype(np.float32), rng)))
-        return {"image": image, "mask": mask[0], "near": near(mask)[0], "effect": effect}
+        return {"image": image, "mask": mask[0], "effect": effect}
 
     def view(self, rng: np.random.Generator, place: int) -> np.ndarray:
         """A view of a picture in some light, or a smooth surface, ``[h, w, 3]`` in [0, 1]."""
