@@ -34,7 +34,7 @@ class EffectScenes(Dataset):
 
     Objects are lent by the pictures that have mattes (``training.prepare_mattes``).
 
-    Items: ``image`` RGB in [0, 1] ``[3, s, s]``, ``mask`` of the object as a person may give it, and ``effect``, 1 where
+    Items: ``image`` RGB in [0, 1] ``[3, s, s]``, ``mask`` of the object as one may give it, and ``effect``, 1 where
     the object changed the picture beyond the mask; both ``[1, s, s]``.  Sample ``i`` is a pure function of (seed, i).
     """
 
