@@ -1,4 +1,4 @@
-"""How both methods bear a wrong mask: one that is shifted, too small or too large.
+"""How both methods bear a wrong mask: one that is shifted, too small or too large, has holes or is a box.
 
     python -m benchmarks.wrong_masks --validation photos_held_out --out runs/wrong_masks [--cutouts DIR]
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.choosing import Choice
 from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.masks import dilate
+from training.data.poor_masks import POOR
 from training.held_out.few_steps import hole_psnr
 from training.held_out.pairs import object_left
 from training.networks.perceptual import perceptual_net
@@ -44,6 +46,8 @@ MASKS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "thing less 4 px": lambda mask, thing: 1 - dilate(1 - thing, 4),
     "6 px too large": lambda mask, thing: dilate(mask, 6),
     "12 px too large": lambda mask, thing: dilate(mask, 12),
+    "with holes": lambda mask, thing: made_poor("holed", mask),
+    "a box": lambda mask, thing: made_poor("boxed", mask),
 }
 DRAWS: dict[str, Callable[[DiffusersEngine, Tensor, Tensor, list[torch.Generator]], Tensor]] = {
     "eradiff": lambda engine, view, hole, noise: eradiff.draw_fill(engine, view, hole, Walk(), noise),
@@ -63,6 +67,12 @@ def shifted(mask: Tensor, px: int) -> Tensor:
     moved = torch.zeros_like(mask)
     moved[..., px:, px:] = mask[..., :-px, :-px]
     return moved
+
+
+def made_poor(kind: str, masks: Tensor) -> Tensor:
+    """Each mask of ``[b, 1, h, w]`` made poor as in training, by its place in the batch."""
+    made = [POOR[kind](mask[0].numpy() > 0, np.random.default_rng(place)) for place, mask in enumerate(masks)]
+    return torch.from_numpy(np.stack(made))[:, None].to(masks)
 
 
 def outlines(pictures: dict[str, Tensor]) -> Tensor:

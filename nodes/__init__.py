@@ -6,6 +6,7 @@ from .attention import EraseOnceSRA
 from .check import EraseOnceSundryCheck
 from .crop import EraseOnceCrop, EraseOnceStitch
 from .detector import EraseOnceLoadDetector
+from .effects import EraseOnceGrowToEffects
 from .erase import EraseOnceEraDiff, EraseOnceYOEO
 from .example import EraseOnceExamplePicture
 from .load import EraseOnceLoadModel
@@ -27,4 +28,5 @@ class EraseOnceExtension(ComfyExtension):
             EraseOnceSundryCheck,
             EraseOnceSnapMask,
             EraseOnceExamplePicture,
+            EraseOnceGrowToEffects,
         ]

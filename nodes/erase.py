@@ -19,6 +19,7 @@ from yoeo_core.judge import judge_by
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
 from .detector import detections, detector_input
+from .effects import Asked, effects_input, effects_output
 from .memory import said_where_memory_ends
 from .schema import attention_input, context_input, grow_input, require_numbers, schema, softness_inputs
 from .telling import report_output, tell
@@ -50,6 +51,7 @@ class EraseOnceYOEO(io.ComfyNode):
                     tooltip="The network's own picture, as YOEO's authors score it: all of it at one of their sizes of "
                     "about 512 x 512, nothing of the original laid over it. It uses no grow, context or resolution.",
                 ),
+                effects_input(),
             ],
             outputs=what_comes_out(),
         )
@@ -73,18 +75,20 @@ class EraseOnceYOEO(io.ComfyNode):
         tries: int = TRIES,
         detector: ModelPatcher | None = None,
         official: bool = False,
+        effects: bool = False,
     ) -> io.NodeOutput:
         require_numbers(context=context)
         started = perf_counter()
         chosen = chosen_by(candidates, until_clean, tries, detector)
-        given = ComfyEngine(model, vae, conditioning), picture_from(image), mask
+        asked = Asked.of(image, mask, effects)
+        given = ComfyEngine(model, vae, conditioning), picture_from(image), asked.mask
         if official:
             check_one_answer(candidates, detector)
             erased = yoeo.official(*given, steps=steps, seed=seed)
         else:
             where = {"grow_px": grow, "context": context, "resolution": resolution or None}
             erased = yoeo.erase(*given, steps=steps, seed=seed, **where, **chosen)
-        return answer(erased, image, steps, perf_counter() - started, detector is not None)
+        return answer(erased, asked, image, steps, perf_counter() - started, detector is not None)
 
 
 class EraseOnceEraDiff(io.ComfyNode):
@@ -127,6 +131,7 @@ class EraseOnceEraDiff(io.ComfyNode):
                     tooltip="Where a path of strength below 1 starts. original: at the noised original; mixed: with "
                     "less of the object, its rest a smooth fill, as in training.",
                 ),
+                effects_input(),
             ],
             outputs=what_comes_out(),
         )
@@ -154,13 +159,15 @@ class EraseOnceEraDiff(io.ComfyNode):
         softness: float = 0.0,
         rising: bool = False,
         start: str = eradiff.STARTS[0],
+        effects: bool = False,
     ) -> io.NodeOutput:
         require_numbers(context=context, strength=strength, softness=softness)
         started = perf_counter()
+        asked = Asked.of(image, mask, effects)
         erased = eradiff.erase(
             ComfyEngine(model, vae, conditioning),
             picture_from(image),
-            mask,
+            asked.mask,
             steps=steps,
             strength=strength,
             attention=attention,
@@ -173,7 +180,7 @@ class EraseOnceEraDiff(io.ComfyNode):
             **chosen_by(candidates, until_clean, tries, detector),
         )
         walked = len(path(steps, strength)) - 1
-        return answer(erased, image, walked, perf_counter() - started, detector is not None)
+        return answer(erased, asked, image, walked, perf_counter() - started, detector is not None)
 
 
 def what_to_erase() -> list[io.Input]:
@@ -278,11 +285,13 @@ def what_comes_out() -> list[io.Output]:
         io.Mask.Output(display_name="changed", tooltip="Where the pictures may have changed: the grown mask."),
         io.Image.Output(display_name="candidates", tooltip="All candidates for each picture, best first."),
         report_output(),
+        effects_output(),
     ]
 
 
-def answer(erased: Erased, image: Tensor, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
-    """The node's outputs, and one sentence about what was done, on the node and in the history."""
+def answer(erased: Erased, asked: Asked, image: Tensor, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
+    """The node's outputs, and what was done in words, on the node and in the history."""
     pictures = image_from(erased.image, image), mask_from(erased.changed, image), image_from(erased.candidates, image)
-    report = sentence(erased, steps, seconds, judged)
-    return io.NodeOutput(*pictures, report, ui=tell(report))
+    said = sentence(erased, steps, seconds, judged)
+    report = f"{asked.said} {said}" if asked.said else said
+    return io.NodeOutput(*pictures, report, mask_from(asked.added, image), ui=tell(report))

@@ -83,7 +83,7 @@ def test_yoeos_scores_know_the_truth_and_see_what_stands_in_the_hole(tmp_path):
     assert truth["msn"] > 0 and truth["mars"] > 0  # the unpaired set's holes are where things stand
 
 
-@pytest.mark.parametrize("name", ["right", "thing less 2 px", "shifted 12 px", "6 px too large"])
+@pytest.mark.parametrize("name", ["right", "thing less 2 px", "shifted 12 px", "6 px too large", "with holes", "a box"])
 def test_what_a_wrong_mask_leaves_is_told_from_what_is_drawn_back(pictures, name):
     """A perfect fill of a wrong mask leaves what the mask left out, and nothing of what it covered."""
     masked, distance = MASKS[name](pictures["mask"], outlines(pictures)), perceptual_net("stlpips_alex")
@@ -91,7 +91,7 @@ def test_what_a_wrong_mask_leaves_is_told_from_what_is_drawn_back(pictures, name
     done, undone = (scores_of(result, pictures, masked, distance) for result in (perfect, pictures["with_object"]))
     assert done["left_inside"] == pytest.approx(0, abs=1e-6) and undone["left_inside"] == pytest.approx(1)
     assert undone["object_left"] == pytest.approx(1)
-    missed = name in ("thing less 2 px", "shifted 12 px")
+    missed = name in ("thing less 2 px", "shifted 12 px", "with holes")
     assert (done["object_left"] > 0.05) is missed, done["object_left"]
     assert done["psnr_inside"] > 90 > undone["psnr_inside"]
 

@@ -15,6 +15,7 @@ from training import (
     prepare_mattes,
     prepare_shards,
     train_detector,
+    train_effects,
     train_eradiff,
     train_vae,
     train_yoeo_stage1,
@@ -24,7 +25,8 @@ from training import (
 from training.data.pairs import ranges_of
 from training.running.endings import run_script
 
-TRAINERS = [train_detector, train_eradiff, train_vae, train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
+YOEO = [train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
+TRAINERS = [train_detector, train_effects, train_eradiff, train_vae, *YOEO]
 PREPARING = [prepare_entities, prepare_mattes, prepare_shards]
 
 

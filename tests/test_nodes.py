@@ -27,14 +27,16 @@ PROMISED = {
     "EraseOnceSundryCheck": "Sundry Check (Mask2Former)",
     "EraseOnceSnapMask": "Snap Mask to Entity",
     "EraseOnceExamplePicture": "Example Picture",
+    "EraseOnceGrowToEffects": "Grow Mask to Effects",
 }
 SEVERAL, SOFT = ["candidates", "until_clean", "tries"], ["softness", "rising"]
 # Saved graphs store these by position: append only.
 WIDGETS = {
     "EraseOnceLoadModel": ["model", "unet"],
-    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution", *SEVERAL, "official"],
+    "EraseOnceYOEO": ["steps", "seed", "grow", "context", "resolution", *SEVERAL, "official", "effects"],
     "EraseOnceEraDiff": [
-        *("steps", "seed", "grow", "context", "resolution", "strength", "attention", *SEVERAL, *SOFT, "start")
+        *("steps", "seed", "grow", "context", "resolution", "strength", "attention", *SEVERAL, *SOFT, "start"),
+        "effects",
     ],
     "EraseOnceSRA": ["mode", "blocks", "start_percent", "end_percent", *SOFT],
     "EraseOnceSigmas": ["method", "steps", "strength"],
@@ -44,6 +46,7 @@ WIDGETS = {
     "EraseOnceSundryCheck": ["preset", "ios", "score"],
     "EraseOnceSnapMask": ["grow"],
     "EraseOnceExamplePicture": ["picture"],
+    "EraseOnceGrowToEffects": [],
 }
 ERASERS = {"EraseOnceYOEO": {"steps": 2}, "EraseOnceEraDiff": {"steps": 2, "strength": 1.0, "attention": "rectified"}}
 SETTINGS = {"seed": 1, "grow": 3, "context": 0.5, "resolution": 0}
@@ -499,5 +502,5 @@ def test_an_example_picture_comes_with_the_mask_of_what_to_erase(name: str, load
 @pytest.mark.parametrize("node", ERASERS)
 def test_the_report_is_the_last_output_and_what_the_node_says(node: str, loaded: dict):
     answer = erase(node, loaded, picture(), mask())
-    assert nodes()[node].GET_SCHEMA().outputs[-1].display_name == "report"
-    assert answer.result[-1] == answer.ui.as_dict()["text"][0] and answer.result[-1].startswith("Erased 1 object: ")
+    assert nodes()[node].GET_SCHEMA().outputs[3].display_name == "report"
+    assert answer[3] == answer.ui.as_dict()["text"][0] and answer[3].startswith("Erased 1 object: ")

@@ -35,6 +35,7 @@ NODES = {
     "EraseOnceSundryCheck",
     "EraseOnceSnapMask",
     "EraseOnceExamplePicture",
+    "EraseOnceGrowToEffects",
 }
 GROWN_PX = 12  # more than any graph grows its mask
 

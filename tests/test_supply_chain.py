@@ -94,6 +94,7 @@ def test_nothing_leaves_the_machine_and_no_program_is_started_while_it_runs():
         run["EraseOnceEraDiff"](*loaded, image, mask, **settings, strength=1.0, attention="rectified")
         run["EraseOnceSundryCheck"](image, mask, detector, "loss", 0.9, 0.2)
         run["EraseOnceSnapMask"](image, mask, detector, 0)
+        run["EraseOnceGrowToEffects"](image, mask)
     finally:
         watching = False
     assert not seen

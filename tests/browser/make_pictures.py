@@ -54,6 +54,19 @@ SIGMAS = """() => {
     load.connect(0, sigmas, 'model'), load.connect(0, sampler, 'model'), sigmas.connect(0, sampler, 'sigmas')
 }"""
 
+EFFECTS = """() => {
+    const [example, grow, erase] = ['EraseOnceExamplePicture', 'EraseOnceGrowToEffects', 'EraseOnceYOEO'].map(
+        (type, place) => {
+            const node = LiteGraph.createNode(type)
+            node.pos = [360 * place, 40 * place]
+            node.size[0] = 290
+            return app.graph.add(node)
+        }
+    )
+    example.connect(0, grow, 'image'), example.connect(1, grow, 'mask')
+    example.connect(0, erase, 'image'), grow.connect(0, erase, 'mask')
+}"""
+
 
 def main(comfyui: Path) -> None:
     """Starts a server and a browser, and takes the pictures."""
@@ -105,9 +118,10 @@ def take_nodes(page: GraphPage) -> None:
         run_and_show(page)
         for name in names:
             take_node(page, name)
-    page.new_graph()
-    page.page.evaluate(SIGMAS)
-    take_node(page, "EraseOnceSigmas")
+    for graph, name in ((SIGMAS, "EraseOnceSigmas"), (EFFECTS, "EraseOnceGrowToEffects")):
+        page.new_graph()
+        page.page.evaluate(graph)
+        take_node(page, name)
 
 
 def run_and_show(page: GraphPage) -> None:

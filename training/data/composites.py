@@ -21,6 +21,7 @@ from training.data.holes import HOLES, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
 from training.data.pools import Facts
+from training.data.poor_masks import poor
 from training.data.reading import Unusable, read_bounded
 from training.data.recipe import PUBLISHED, Recipe, recipe_of
 from training.data.refused import ENTITIES
@@ -90,6 +91,8 @@ class Composites(Dataset):
         else:
             asked = ASKED.get(self.holes, "pictures must leave room for a hole between their entities")
             raise ValueError(f"{asked}, got {MOST_VIEWS} views without.")
+        if self.holes == "d2" and rng.random() < self.recipe.poor_masks:  # a box might cover a whole entity of D1
+            hole = poor(hole, rng)
         return {
             "image": to_tensor(picture),
             "mask": torch.from_numpy(hole)[None].float(),

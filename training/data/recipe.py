@@ -21,6 +21,7 @@ class Recipe:
     One picture in ``smooth_every`` is a procedural smooth surface, 0: none.  ``colour_jitter`` shows pictures in other
     lights, ``drawn_shapes`` makes holes of drawn blobs rather than of another picture's entities.  ``squares``: views
     are squares, not of the shape nearest to their picture's.  ``left_out`` is a csv of pictures that turned bad.
+    ``poor_masks`` is the share of things' masks (D2) that are made poor (``training.data.poor_masks``).
     """
 
     unlabelled: str = "refused"
@@ -29,14 +30,16 @@ class Recipe:
     drawn_shapes: bool = False
     squares: bool = False
     left_out: Path | None = None
+    poor_masks: float = 0.0
 
     def shapes(self, size: int) -> list[Shape]:
         """Of the views of a training at this size."""
         return [(size, size)] if self.squares else shapes_of_area(size)
 
     def facts(self) -> dict[str, object]:
-        """What the samples depend on."""
-        return {key: value for key, value in asdict(self).items() if key != "left_out"}
+        """What the samples depend on; pools that were made before masks could be poor still fit."""
+        usual = {"left_out"} if self.poor_masks else {"left_out", "poor_masks"}
+        return {key: value for key, value in asdict(self).items() if key not in usual}
 
 
 ENTITIES_BESIDE = "NAME_entities.png beside NAME is its id map"
@@ -82,4 +85,5 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         drawn_shapes=getattr(args, "drawn_shapes", False),
         squares=getattr(args, "squares", True),
         left_out=Path(args.out) / "left_out.csv",
+        poor_masks=getattr(args, "poor_masks", 0.0),
     )
