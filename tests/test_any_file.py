@@ -6,9 +6,12 @@ import re
 import socket
 import struct
 from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import cache
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 import pytest
 import torch
@@ -32,7 +35,9 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=4,
 )
-MANY = pytest.mark.parametrize("count", [25, pytest.param(1500, marks=pytest.mark.full)])
+FEW = 25
+MANY = pytest.mark.parametrize("count", [FEW, pytest.param(10**5, marks=pytest.mark.full)])
+LONG_S = 200  # for each of the three long runs: ten minutes together
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,27 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     write_detector(folder / "detector.safetensors", detector, torch.float32)
     torch.save({"model": as_detectron2(detector.network, folder / "network")}, folder / "detector.pth")
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def how(count: int) -> dict:
+    """Hypothesis's settings for so many files: the few are the same ones each time, to the many no time is too long."""
+    return dict(max_examples=count, deadline=None, derandomize=count == FEW, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture
+def over(count: int) -> Iterator[Callable[[], bool]]:
+    """Whether the time of a long run is over, asked for each file: hypothesis knows no end but a number of them."""
+    start, tried = monotonic(), 0
+    end = start + LONG_S if count > FEW else inf
+
+    def asked() -> bool:
+        nonlocal tried
+        late = monotonic() > end
+        tried += not late
+        return late
+
+    yield asked
+    print(f"{tried} files in {monotonic() - start:.0f} s")
 
 
 def read(path: Path) -> None:
@@ -235,10 +261,12 @@ def test_a_detector_has_nothing_fetched_and_no_other_code_run(
 
 @MANY
 @pytest.mark.usefixtures("known")
-def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: int):
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: int, over: Callable):
+    @settings(**how(count))
     @given(st.sampled_from([("ours.safetensors", METADATA), ("detector.safetensors", DETECTOR)]), st.data())
     def check(which: tuple[str, str], data: st.DataObject):
+        if over():
+            return
         name, key = which
 
         def change(header: dict) -> None:
@@ -259,13 +287,15 @@ def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: in
 
 @MANY
 @pytest.mark.usefixtures("known")
-def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, count: int):
+def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, count: int, over: Callable):
     names = ["ours.safetensors", "published.safetensors", "unet.pt", "detector.safetensors", "detector.pth"]
     loaded = {name: tensors_of(forms[name]) for name in names}
 
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+    @settings(**how(count))
     @given(st.sampled_from(names), st.data())
     def check(name: str, data: st.DataObject):
+        if over():
+            return
         tensors = dict(loaded[name])
         for _ in range(data.draw(st.integers(1, 3))):
             key = data.draw(st.sampled_from(sorted(tensors)))
@@ -315,10 +345,12 @@ def file_of(name: str, tensors: dict[str, Tensor], before: bytes) -> bytes:
 
 @MANY
 @pytest.mark.usefixtures("known")
-def test_damaged_bytes_are_read_or_refused(forms: dict, count: int):
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+def test_damaged_bytes_are_read_or_refused(forms: dict, count: int, over: Callable):
+    @settings(**how(count))
     @given(st.sampled_from(sorted(forms)), st.data())
     def check(name: str, data: st.DataObject):
+        if over():
+            return
         content = bytearray(forms[name])
         near = data.draw(st.sampled_from([60, 3000, len(content)]))
         for _ in range(data.draw(st.integers(1, 8))):
