@@ -6,9 +6,8 @@ import re
 import socket
 import struct
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -35,9 +34,8 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=4,
 )
-FEW = 25
-MANY = pytest.mark.parametrize("count", [FEW, pytest.param(10**5, marks=pytest.mark.full)])
 LONG_S = 200  # for each of the three long runs: ten minutes together
+SECONDS = pytest.mark.parametrize("seconds", [0, pytest.param(LONG_S, marks=pytest.mark.full)])
 
 
 @pytest.fixture(scope="module")
@@ -54,25 +52,19 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def how(count: int) -> dict:
-    """Hypothesis's settings for so many files: the few are the same ones each time, to the many no time is too long."""
-    return dict(max_examples=count, deadline=None, derandomize=count == FEW, suppress_health_check=list(HealthCheck))
+def how(seconds: int) -> dict:
+    """Hypothesis's settings: a few files, the same ones each time, or a hundred others in each round of a long run."""
+    count = 100 if seconds else 25
+    return dict(max_examples=count, deadline=None, derandomize=not seconds, suppress_health_check=list(HealthCheck))
 
 
-@pytest.fixture
-def over(count: int) -> Iterator[Callable[[], bool]]:
-    """Whether the time of a long run is over, asked for each file: hypothesis knows no end but a number of them."""
-    start, tried = monotonic(), 0
-    end = start + LONG_S if count > FEW else inf
-
-    def asked() -> bool:
-        nonlocal tried
-        late = monotonic() > end
-        tried += not late
-        return late
-
-    yield asked
-    print(f"{tried} files in {monotonic() - start:.0f} s")
+def rounds(seconds: int) -> Iterator[int]:
+    """Numbers from 0 on until the time is over, at least one: hypothesis knows no end but a number of files."""
+    end, number = monotonic() + seconds, 0
+    while number == 0 or monotonic() < end:
+        yield number
+        number += 1
+    print(f"{number} rounds in {seconds} s")
 
 
 def read(path: Path) -> None:
@@ -259,14 +251,12 @@ def test_a_detector_has_nothing_fetched_and_no_other_code_run(
 # anything at all
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: int, over: Callable):
-    @settings(**how(count))
+def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, seconds: int):
+    @settings(**how(seconds))
     @given(st.sampled_from([("ours.safetensors", METADATA), ("detector.safetensors", DETECTOR)]), st.data())
     def check(which: tuple[str, str], data: st.DataObject):
-        if over():
-            return
         name, key = which
 
         def change(header: dict) -> None:
@@ -282,20 +272,19 @@ def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: in
 
         reads_or_says_why_not(name, with_header(forms[name], change))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, count: int, over: Callable):
+def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, seconds: int):
     names = ["ours.safetensors", "published.safetensors", "unet.pt", "detector.safetensors", "detector.pth"]
     loaded = {name: tensors_of(forms[name]) for name in names}
 
-    @settings(**how(count))
+    @settings(**how(seconds))
     @given(st.sampled_from(names), st.data())
     def check(name: str, data: st.DataObject):
-        if over():
-            return
         tensors = dict(loaded[name])
         for _ in range(data.draw(st.integers(1, 3))):
             key = data.draw(st.sampled_from(sorted(tensors)))
@@ -305,7 +294,8 @@ def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, c
                 tensors[key] = value
         reads_or_says_why_not(name, file_of(name, tensors, forms[name]))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
 TENSORS = {
@@ -343,21 +333,20 @@ def file_of(name: str, tensors: dict[str, Tensor], before: bytes) -> bytes:
         return path.read_bytes()
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_damaged_bytes_are_read_or_refused(forms: dict, count: int, over: Callable):
-    @settings(**how(count))
+def test_damaged_bytes_are_read_or_refused(forms: dict, seconds: int):
+    @settings(**how(seconds))
     @given(st.sampled_from(sorted(forms)), st.data())
     def check(name: str, data: st.DataObject):
-        if over():
-            return
         content = bytearray(forms[name])
         near = data.draw(st.sampled_from([60, 3000, len(content)]))
         for _ in range(data.draw(st.integers(1, 8))):
             content[data.draw(st.integers(0, min(near, len(content)) - 1))] = data.draw(st.integers(0, 255))
         reads_or_says_why_not(name, bytes(content))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
 # while it is read, and afterwards
