@@ -6,9 +6,11 @@ import re
 import socket
 import struct
 from argparse import Namespace
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 
 import pytest
 import torch
@@ -32,7 +34,8 @@ JSON = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=4,
 )
-MANY = pytest.mark.parametrize("count", [25, pytest.param(1500, marks=pytest.mark.full)])
+LONG_S = 200  # for each of the three long runs: ten minutes together
+SECONDS = pytest.mark.parametrize("seconds", [0, pytest.param(LONG_S, marks=pytest.mark.full)])
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,21 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     write_detector(folder / "detector.safetensors", detector, torch.float32)
     torch.save({"model": as_detectron2(detector.network, folder / "network")}, folder / "detector.pth")
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def how(seconds: int) -> dict:
+    """Hypothesis's settings: a few files, the same ones each time, or a hundred others in each round of a long run."""
+    count = 100 if seconds else 25
+    return dict(max_examples=count, deadline=None, derandomize=not seconds, suppress_health_check=list(HealthCheck))
+
+
+def rounds(seconds: int) -> Iterator[int]:
+    """Numbers from 0 on until the time is over, at least one: hypothesis knows no end but a number of files."""
+    end, number = monotonic() + seconds, 0
+    while number == 0 or monotonic() < end:
+        yield number
+        number += 1
+    print(f"{number} rounds in {seconds} s")
 
 
 def read(path: Path) -> None:
@@ -233,10 +251,10 @@ def test_a_detector_has_nothing_fetched_and_no_other_code_run(
 # anything at all
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: int):
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, seconds: int):
+    @settings(**how(seconds))
     @given(st.sampled_from([("ours.safetensors", METADATA), ("detector.safetensors", DETECTOR)]), st.data())
     def check(which: tuple[str, str], data: st.DataObject):
         name, key = which
@@ -254,16 +272,17 @@ def test_what_anybody_says_in_a_header_is_read_or_refused(forms: dict, count: in
 
         reads_or_says_why_not(name, with_header(forms[name], change))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, count: int):
+def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, seconds: int):
     names = ["ours.safetensors", "published.safetensors", "unet.pt", "detector.safetensors", "detector.pth"]
     loaded = {name: tensors_of(forms[name]) for name in names}
 
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+    @settings(**how(seconds))
     @given(st.sampled_from(names), st.data())
     def check(name: str, data: st.DataObject):
         tensors = dict(loaded[name])
@@ -275,7 +294,8 @@ def test_files_with_other_tensors_than_theirs_are_read_or_refused(forms: dict, c
                 tensors[key] = value
         reads_or_says_why_not(name, file_of(name, tensors, forms[name]))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
 TENSORS = {
@@ -313,10 +333,10 @@ def file_of(name: str, tensors: dict[str, Tensor], before: bytes) -> bytes:
         return path.read_bytes()
 
 
-@MANY
+@SECONDS
 @pytest.mark.usefixtures("known")
-def test_damaged_bytes_are_read_or_refused(forms: dict, count: int):
-    @settings(max_examples=count, deadline=None, derandomize=count < 100, suppress_health_check=list(HealthCheck))
+def test_damaged_bytes_are_read_or_refused(forms: dict, seconds: int):
+    @settings(**how(seconds))
     @given(st.sampled_from(sorted(forms)), st.data())
     def check(name: str, data: st.DataObject):
         content = bytearray(forms[name])
@@ -325,7 +345,8 @@ def test_damaged_bytes_are_read_or_refused(forms: dict, count: int):
             content[data.draw(st.integers(0, min(near, len(content)) - 1))] = data.draw(st.integers(0, 255))
         reads_or_says_why_not(name, bytes(content))
 
-    check()
+    for _ in rounds(seconds):
+        check()
 
 
 # while it is read, and afterwards

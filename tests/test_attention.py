@@ -9,7 +9,7 @@ from references import attend_with_dense_mask, attend_with_dense_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from eradiff_core.attention import HARD, MODES, Softness, attend, rectifier
+from eradiff_core.attention import HARD, MODES, Softness, as_bias, attend, for_each_key, rectifier
 from inpainting_core.schedule import Schedule
 
 
@@ -231,3 +231,14 @@ def test_no_allocation_grows_with_the_tokens_squared():
         call = partial(attention, q, k, v, side, side, torch.ones(2))
         largest.append(operations(call)["largest"])
     assert largest[1] == 4 * largest[0]
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.3])
+@pytest.mark.parametrize("mode", ["rectified", "strict"])
+@pytest.mark.parametrize("hole", HOLES.values(), ids=HOLES)
+def test_numbers_added_to_the_logits_are_the_same_attention(mode, hole, softness):
+    """Where a model has a mask of its own to add; of a blocked pair the bias is minus infinity."""
+    hole, (q, k, v) = torch.tensor(hole), qkv()
+    bias = as_bias(hole, mode, for_each_key(softness, q))
+    masked = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    assert torch.allclose(masked, attend(q, k, v, hole, mode, softness=softness), atol=1e-5, rtol=0)

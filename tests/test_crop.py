@@ -12,7 +12,9 @@ from inpainting_core.crop import (
     crop_mask,
     crop_picture,
     plan_crop,
+    resize,
     stitch,
+    stitch_into,
     work_shapes,
 )
 
@@ -78,3 +80,34 @@ def test_the_mask_of_a_reduced_crop_keeps_its_thin_lines():
     mask = torch.zeros(1, 1, 512, 512)
     mask[..., 100, :] = 1
     assert crop_mask(mask, Crop(0, 0, 512, 512, 64, 64)).sum() == 64
+
+
+def test_what_a_network_makes_of_no_number_stays_inside_the_blend():
+    """NaN times a weight of 0 is NaN: the picture must be taken there, not a mean."""
+    picture, blend = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    blend[..., 8:16, 8:16] = 1
+    stitched = stitch(picture, torch.full((1, 3, 32, 32), torch.nan), Crop(0, 0, 32, 32, 32, 32), blend)
+    assert torch.equal(stitched.isnan().all(1, keepdim=True), blend > 0)
+    assert torch.equal(stitched.where(blend == 0, 0), picture.where(blend == 0, 0))
+
+
+@pytest.mark.parametrize("top, left", [(0, 0), (0, 24), (16, 0), (-4, -4), (20, 28), (5, 7)])
+def test_of_a_box_that_reaches_beyond_its_crop_what_lies_in_the_crop_is_filled(top: int, left: int):
+    picture, crop = torch.zeros(1, 3, 36, 44), Crop(top, left, 16, 16, 16, 16)
+    stitch_into(picture, torch.ones(1, 3, 16, 16), crop, torch.ones(1, 1, 36, 44), (0, 0, 36, 44))
+    expected = torch.zeros_like(picture)
+    expected[..., max(0, top) : top + 16, max(0, left) : left + 16] = 1
+    assert torch.equal(picture, expected)
+
+
+def test_a_window_that_is_longer_than_the_picture_stands_in_its_middle():
+    crop = plan_crop((10, 900, 20, 1100), (40, 2000), 512)
+    assert crop.height > 40
+    assert crop.top == (40 - crop.height) // 2 and 0 <= crop.left <= 2000 - crop.width
+
+
+def test_the_filter_may_leave_the_pictures_own_range_but_not_0_to_1():
+    step = torch.tensor([0.2, 0.8]).repeat_interleave(8).expand(1, 3, 16, 16)
+    assert resize(step, 48, 48).max() > 0.81 and resize(step, 48, 48).min() < 0.19
+    white = torch.tensor([0.0, 1.0]).repeat_interleave(8).expand(1, 3, 16, 16)
+    assert resize(white, 48, 48).max() == 1 and resize(white, 48, 48).min() == 0

@@ -15,6 +15,7 @@ from inpainting_core.masks import (
     feather,
     grow,
     to_grid,
+    to_patches,
     to_tokens,
 )
 
@@ -131,3 +132,18 @@ def test_components_touch_by_corners_too_and_have_boxes():
     labels = components(mask)
     assert labels.max() == 2
     assert bounding_boxes(labels) == [(1, 1, 3, 3), (7, 5, 9, 8)]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_a_patch_is_hole_where_any_of_its_cells_is_the_last_ones_too(patch: int):
+    mask = (torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(0)) > 0.8).float()
+    rows, columns = -(-5 // patch), -(-7 // patch)
+    walked = [
+        [
+            bool(one[0, y * patch : (y + 1) * patch, x * patch : (x + 1) * patch].any())
+            for y in range(rows)
+            for x in range(columns)
+        ]
+        for one in mask
+    ]
+    assert to_patches(mask, patch).tolist() == walked

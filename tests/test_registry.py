@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +31,9 @@ MOST_BYTES = 40e6
 PICTURES = ROOT / "assets" / "pictures"
 
 
-def tracked() -> list[str]:
-    """The repository's files, as git lists them; the registry's tool takes no others."""
-    return check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).strip("\0").split("\0")
+def tracked(*folders: str) -> list[str]:
+    """The repository's files, or those of some folders, as git lists them; the registry's tool takes no others."""
+    return check_output(["git", "ls-files", "-z", *folders], cwd=ROOT, text=True).strip("\0").split("\0")
 
 
 def comfy(folder: Path, command: str) -> CompletedProcess:
@@ -67,6 +68,13 @@ def installed(package: Path, comfyui: Path, tmp_path_factory: pytest.TempPathFac
         yield server
 
 
+def publishing(words: str) -> str:
+    """The command of the step, in publishing, whose name has these words."""
+    steps = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())["jobs"]["publish"]["steps"]
+    (script,) = [step["run"] for step in steps if words in step.get("name", "")]
+    return script
+
+
 def test_the_registrys_tool_finds_nothing_to_complain_of():
     result = comfy(ROOT, "validate")
     said = result.stdout + result.stderr
@@ -78,10 +86,8 @@ def test_the_version_is_published_with_its_dated_part_of_the_changelog(tmp_path:
     title, text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1].split("\n", 1)
     version = extract_node_configuration(str(ROOT / "pyproject.toml")).project.version
     assert re.fullmatch(rf"{re.escape(version)} - \d{{4}}-\d\d-\d\d", title)
-    steps = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())["jobs"]["publish"]["steps"]
-    (script,) = [step["run"] for step in steps if "run" in step]
     given = tmp_path / "env"
-    run(["bash", "-ec", script], cwd=ROOT, env={**os.environ, "GITHUB_ENV": str(given)}, check=True)
+    run(["bash", "-ec", publishing("CHANGELOG.md")], cwd=ROOT, env={**os.environ, "GITHUB_ENV": str(given)}, check=True)
     name, rest = given.read_text(encoding="utf-8").split("<<END_OF_CHANGELOG\n")
     assert name == "COMFY_NODE_CHANGELOG" and rest.removesuffix("END_OF_CHANGELOG\n").strip() == text.strip()
 
@@ -98,6 +104,32 @@ def test_the_package_holds_no_tests_and_nothing_large_that_the_nodes_do_not_read
     assert {name.split("/")[0] for name in held} & KEPT_OUT == set()
     assert {name for name in held if name.endswith(".safetensors")} == WEIGHTS
     assert package.stat().st_size < MOST_BYTES
+
+
+def test_a_commit_is_packed_to_the_same_bytes_whenever_and_wherever_it_is_checked_out(tmp_path: Path):
+    """By publishing's own step and the registry's tool, on the nodes alone; without the step the dates differ."""
+    repository = tmp_path / "repository"
+    for name in [*tracked("nodes"), "pyproject.toml", "__init__.py", "test"]:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, repository / name)
+    me = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for arguments in (["init", "--quiet"], ["add", "--all"], [*me, "commit", "--quiet", "--message", "All"]):
+        run(["git", *arguments], cwd=repository, check=True)
+
+    def packed(checkout: Path, checked_out_at: int, *commands: str) -> bytes:
+        run(["git", "clone", "--quiet", repository, checkout], check=True)
+        for path in checkout.rglob("*.*"):
+            os.utime(path, (checked_out_at, checked_out_at))
+        for command in commands:
+            run(["bash", "-ec", command], cwd=checkout, check=True)
+        result = comfy(checkout, "pack")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return (checkout / "node.zip").read_bytes()
+
+    dated = publishing("Date every file")
+    one, other = packed(tmp_path / "one", 1_500_000_000, dated), packed(tmp_path / "other", 1_700_000_000, dated)
+    assert one == other
+    assert packed(tmp_path / "undated", 1_500_000_000) != one
 
 
 def test_icon_and_banner_have_the_registrys_shapes():

@@ -1,5 +1,7 @@
 """L_SS against its loop, its gradients against finite differences, and where it must be exactly 0."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from drawn_detections import drawn_hole, scene, without_sundries
@@ -119,6 +121,13 @@ def test_the_sundry_area_covers_the_sundries_and_nothing_where_there_are_none():
     area = sundry_area(found, sundries(found, hole), (32, 48), 0.5)
     assert area[:, :, 13:19, 21:31].all() and not area[:, :, :11].any() and not area[:, :, :, :19].any()
     assert not sundry_area(found, torch.zeros(2, 5, dtype=torch.bool), (32, 48), 0.1).any()
+
+
+def test_a_pixel_is_of_a_sundry_above_the_probability_and_not_at_it():
+    found = scene()
+    undecided, all_of_them = replace(found, mask_logits=torch.zeros_like(found.mask_logits)), torch.ones(2, 5) > 0
+    assert not sundry_area(undecided, all_of_them, (32, 48), 0.5).any()
+    assert sundry_area(undecided, all_of_them, (32, 48), 0.49).all()
 
 
 def test_the_gradient_reaches_the_hole_alone_and_the_picture_is_unchanged():
