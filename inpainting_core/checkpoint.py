@@ -56,7 +56,7 @@ class Checkpoint:
 
     def __post_init__(self):
         if self.empty_prompt is not None:
-            _require_prompt(self.empty_prompt, self.config.unet)
+            _require_prompt(self.empty_prompt.tokens, self.empty_prompt.pooled, self.config.unet)
 
 
 def read_checkpoint(path: str | Path, base: Checkpoint | None = None) -> Checkpoint:
@@ -115,7 +115,7 @@ def _read_ours(tensors: dict[str, Tensor], stored: str, source: str) -> Checkpoi
     known = names_of(config) | {PROMPT, POOLED}
     require_nothing_else([key for key in tensors if key not in known and not key.startswith(STOCK_ONLY)], source)
     if PROMPT in tensors:
-        prompt = Prompt(tensors[PROMPT], tensors.get(POOLED))
+        prompt = _stored_prompt(tensors[PROMPT], tensors.get(POOLED), config.unet, source)
     else:
         prompt = _empty_prompt(text_weights(tensors), config)
     unet, vae = _unet(tensors, config.unet, UNET, source), vae_from(tensors, config.vae, source)
@@ -193,13 +193,23 @@ def _empty_prompt(weights: list[dict[str, Tensor]], config: ModelConfig) -> Prom
     return encode_empty_prompt(weights, config.unet.context_dim) if weights else None
 
 
-def _require_prompt(prompt: Prompt, shape: UNetShape) -> None:
-    if prompt.tokens.shape[::2] != (1, shape.context_dim):
-        raise ValueError(f"empty_prompt must be [1, n, {shape.context_dim}], got {list(prompt.tokens.shape)}.")
+def _stored_prompt(tokens: Tensor, pooled: Tensor | None, shape: UNetShape, source: str) -> Prompt:
+    try:
+        _require_prompt(tokens, pooled, shape)
+    except ValueError as err:
+        raise ValueError(f"{source} must hold the empty prompt of its model: {err}") from err
+    return Prompt(tokens, pooled)
+
+
+def _require_prompt(tokens: Tensor, pooled: Tensor | None, shape: UNetShape) -> None:
+    fits = tokens.ndim == 3 and tokens.shape[::2] == (1, shape.context_dim) and tokens.shape[1] > 0
+    if not fits or not tokens.is_floating_point():
+        got = f"{list(tokens.shape)} of {tokens.dtype}"
+        raise ValueError(f"empty_prompt must be [1, n, {shape.context_dim}], floating point, got {got}.")
     needed = shape.pooled_dim and (1, shape.pooled_dim)
-    pooled = None if prompt.pooled is None else tuple(prompt.pooled.shape)
-    if pooled != needed:
-        raise ValueError(f"empty_prompt must have a pooled vector of shape {needed} for its UNet, got {pooled}.")
+    given = None if pooled is None else tuple(pooled.shape)
+    if given != needed:
+        raise ValueError(f"empty_prompt must have a pooled vector of shape {needed} for its UNet, got {given}.")
 
 
 def _require_inpainting(tensors: Mapping[str, Tensor], first: str, source: str) -> None:

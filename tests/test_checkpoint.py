@@ -15,11 +15,12 @@ from checkpoint_files import (
     assert_same_prompt,
     refuses,
 )
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import KL, NANO, TINY, UNET, UNET_LIKE_SD2, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config
 
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, ModelConfig
-from inpainting_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from inpainting_core.checkpoint import PROMPT, Checkpoint, read_checkpoint, write_checkpoint
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import build_unet
 
@@ -109,8 +110,23 @@ def test_writing_refuses_weights_that_do_not_fit(tmp_path: Path, base: Checkpoin
 
 
 def test_a_prompt_of_another_width_is_refused(base: Checkpoint):
-    with pytest.raises(ValueError, match=re.escape("empty_prompt must be [1, n, 64], got [1, 77, 768].")):
+    sentence = "empty_prompt must be [1, n, 64], floating point, got [1, 77, 768] of torch.float32."
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         replace(base, empty_prompt=Prompt(torch.zeros(1, 77, 768)))
+
+
+@pytest.mark.parametrize("change", [torch.flatten, torch.Tensor.int, lambda x: x[:, :0], lambda x: x[None]])
+def test_a_file_with_another_prompt_than_its_models_is_refused_by_name(tmp_path: Path, base: Checkpoint, change):
+    write_checkpoint(tmp_path / "a.safetensors", base)
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    tensors[PROMPT] = change(tensors[PROMPT]).contiguous()
+    save_file(tensors, tmp_path / "a.safetensors", metadata)
+    sentence = (
+        r"^a\.safetensors must hold the empty prompt of its model: empty_prompt must be \[1, n, 64\], floating point"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        read_checkpoint(tmp_path / "a.safetensors")
 
 
 def test_a_prompt_without_the_pooled_vector_its_unet_wants_is_refused(base: Checkpoint):

@@ -10,7 +10,7 @@ from eradiff_core.sampler import ddim, mixed_start, path
 from inpainting_core.choosing import Choice
 from inpainting_core.flow import RectifiedFlow, denoised_by
 from inpainting_core.schedule import Schedule, trailing_timesteps
-from yoeo_core.consistency import lcm, timesteps
+from yoeo_core.consistency import boundary_scaling, lcm, timesteps
 from yoeo_core.consistency import path as lcm_path
 
 SD = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False}
@@ -32,6 +32,14 @@ def model(x, sigma):
 
 def latent(seed):
     return torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("t", [0, 1, 2, 7, 499])
+def test_the_boundary_scaling_equals_the_lcm_schedulers(t):
+    """Where it counts: at the timesteps of a run it is the identity to seven digits."""
+    ours = boundary_scaling(Schedule().sigmas[t].double(), Schedule())
+    theirs = LCMScheduler(**SD).get_scalings_for_boundary_condition_discrete(t)
+    assert [float(one) for one in ours] == pytest.approx([float(one) for one in theirs], rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
