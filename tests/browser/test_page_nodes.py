@@ -28,7 +28,7 @@ def test_search_finds_every_node_of_ours_by_erase(graph_page: GraphPage):
     graph_page.new_graph()
     ours = [info["display_name"] for info in our_nodes(graph_page).values()]
     found = graph_page.search("erase")
-    assert len(ours) == 11
+    assert len(ours) == 12
     assert set(ours) <= set(found)
     assert found.index("Sigmas for Erasing") > max(found.index("Erase (YOEO)"), found.index("Erase (EraDiff)"))
 
