@@ -1,14 +1,18 @@
 """Training a detector on a CPU: it learns, stops and goes on exactly, and the file it leaves loads as a judge."""
 
+import argparse
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from tiny import tiny_checkpoint
-from training_runs import draw_photographs, killed_at
+from training_runs import draw_photographs, fork_two, killed_at, logged
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from inpainting_core.checkpoint import write_checkpoint
 from training.data.detector_scenes import SMALLEST_VISIBLE, EntityScenes, HalfDecoded, smear, visible
@@ -48,6 +52,33 @@ def trained(out, base, photos, *extra):
     """Run the script and return the weights it wrote."""
     main(parse_args(["--base", str(base), "--images", str(photos), "--out", str(out), *SMALL, *extra]))
     return load_file(out / "detector.safetensors")
+
+
+def test_two_processes_weigh_masks_as_one_does(base, photos, tmp_path):
+    """The loss looks at random points, of each process's own; where masks count twice, it is nearly twice as large."""
+    extra = ["--base", str(base), "--images", str(photos), *SMALL, "--steps", "3"]
+    one, two = (parse_args([*extra, "--out", str(tmp_path / size), "--batch-size", size]) for size in ("4", "2"))
+    fork_two(main, two)
+    main(one)
+    assert logged(tmp_path / "2", "loss") == pytest.approx(logged(tmp_path / "4", "loss"), rel=0.05)
+
+
+def test_the_queries_of_two_processes_weigh_as_those_of_one(base):
+    """One thing in the first picture, three in the second: a mean over each process's own would weigh them alike."""
+    network = load_network(str(base))
+    logits = torch.randn(2, 6, 2, generator=torch.Generator().manual_seed(0))
+    labels = [torch.zeros(count, dtype=torch.long) for count in (1, 3)]
+    matched = [(torch.arange(count), torch.arange(count)) for count in (1, 3)]
+    stock = Mask2FormerLoss(network.config, network.weight_dict)
+    whole = stock.loss_labels(logits, labels, matched)["loss_cross_entropy"]
+
+    def of_one(rank: int) -> None:
+        accelerator, own = Accelerator(cpu=True), slice(rank, rank + 1)
+        loss = network.criterion.loss_labels(logits[own], labels[own], matched[own])["loss_cross_entropy"]
+        assert torch.allclose(accelerator.reduce(loss, "mean"), whole, rtol=1e-5)
+        assert float(network.criterion.get_num_masks(labels[own], logits.device)) == 2
+
+    fork_two(lambda _: of_one(int(os.environ["RANK"])), argparse.Namespace())
 
 
 def test_a_resumed_run_gives_the_bits_of_one_that_never_stopped(base, photos, tmp_path, monkeypatch):

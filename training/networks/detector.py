@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import torch
+from accelerate.utils import reduce
+from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from yoeo_core.detector import MADE_BY_THE_NETWORK, Preprocessing, load_detector
 
@@ -38,10 +42,30 @@ def nano_config() -> Mask2FormerConfig:
     )
 
 
+class SharedSetLoss(Mask2FormerLoss):
+    """Mask2Former's set loss, whose mean over processes is what one process has of all their pictures.
+
+    transformers' own (5.23) divides the mean number of masks by the processes once more, so that masks count as many
+    times as there are processes; and it takes a mean over each process's queries, whatever they weigh.
+    """
+
+    def get_num_masks(self, class_labels: list[Tensor], device: torch.device) -> Tensor:
+        count = sum(len(classes) for classes in class_labels)
+        return reduce(torch.tensor(float(count), device=device), "mean").clamp(min=1)
+
+    def loss_labels(self, class_queries_logits: Tensor, class_labels: list[Tensor], indices: list) -> dict[str, Tensor]:
+        losses = super().loss_labels(class_queries_logits, class_labels, indices)
+        matched = torch.cat([classes[place] for classes, (_, place) in zip(class_labels, indices, strict=True)])
+        queries = class_queries_logits.shape[0] * class_queries_logits.shape[1]
+        own = self.empty_weight[matched].sum() + (queries - len(matched)) * self.empty_weight[-1]
+        return {name: loss * (own / reduce(own, "mean")) for name, loss in losses.items()}
+
+
 def load_network(base: str) -> Mask2FormerForUniversalSegmentation:
     """``nano`` with fresh weights, a .safetensors of ours, or a Hugging Face folder or name, with one class.
 
-    What nothing reads is frozen: processes that train together refuse a weight without a gradient.
+    What nothing reads is frozen: processes that train together refuse a weight without a gradient.  Its loss is
+    ``SharedSetLoss``.
     """
     if base == "nano":
         network = Mask2FormerForUniversalSegmentation(nano_config())
@@ -51,6 +75,7 @@ def load_network(base: str) -> Mask2FormerForUniversalSegmentation:
         network = Mask2FormerForUniversalSegmentation.from_pretrained(base, num_labels=1, ignore_mismatched_sizes=True)
     for name, weight in network.named_parameters():
         weight.requires_grad_(not MADE_BY_THE_NETWORK.search(name))
+    network.criterion = SharedSetLoss(network.config, network.weight_dict)
     return network
 
 
