@@ -47,9 +47,8 @@ class EraseOnceGrowToEffects(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor) -> io.NodeOutput:
-        found, highest = with_effects(image, mask), peaks_of(image, mask)
+        found, report = looked_for(image, mask, peaks_of(image, mask))
         masks = found.masks if len(image) == 1 else found.masks.amax(1, keepdim=True)
-        report = report_of([said_of(share, peak) for share, peak in zip(found.shares, highest, strict=True)])
         added = mask_from(masks.flatten(0, 1)[:, None], image), mask_from(found.effect, image)
         return io.NodeOutput(*added, report, ui=tell(report))
 
@@ -68,11 +67,11 @@ class Asked:
     @classmethod
     def of(cls, image: Tensor, mask: Tensor, effects: bool) -> "Asked":
         """Raises ValueError for a picture or a mask that does not fit, where they are looked at."""
-        if not effects or max(peaks_of(image, mask)) < HOLE:
+        highest = peaks_of(image, mask) if effects else []
+        if max(highest, default=0.0) < HOLE:
             return cls(mask, torch.zeros(len(image), 1, *image.shape[1:3]), "")
-        found, highest = with_effects(image, mask), peaks_of(image, mask)
-        said = [said_of(share, peak) for share, peak in zip(found.shares, highest, strict=True)]
-        return cls(found.masks, found.effect, report_of(said))
+        found, said = looked_for(image, mask, highest)
+        return cls(found.masks, found.effect, said)
 
 
 def effects_input() -> io.Boolean.Input:
@@ -93,9 +92,13 @@ def effects_output() -> io.Mask.Output:
     )
 
 
-def with_effects(image: Tensor, mask: Tensor) -> WithEffects:
-    """IMAGE and MASK to masks that hold the effects.  Raises ValueError for those that do not fit."""
-    return add_effects(picture_from(image), mask)
+def looked_for(image: Tensor, mask: Tensor, highest: list[float]) -> tuple[WithEffects, str]:
+    """IMAGE and MASK to masks that hold the effects, and what was found in words; ``highest`` are the masks' peaks.
+
+    Raises ValueError for those that do not fit.
+    """
+    found = add_effects(picture_from(image), mask)
+    return found, report_of([said_of(share, peak) for share, peak in zip(found.shares, highest, strict=True)])
 
 
 def peaks_of(image: Tensor, mask: Tensor) -> list[float]:
