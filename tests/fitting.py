@@ -42,7 +42,7 @@ def fit(args: argparse.Namespace) -> None:
     run = Run(args, "fit", needs=("images",))
     network = torch.nn.Linear(4, 1)
     optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr)
-    rates = rates_of(optimizer, args)
+    rates = rates_of(optimizer, args, args.lr_schedule)
     held_out = HeldOut(lambda step: {"psnr": measured(step)}, by="psnr")
     (network,) = run.open([network], [optimizer], [rates], held_out)
     for number, points in run.batches(Points(args.steps * run.whole_batch)):

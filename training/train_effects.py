@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.data.effect_scenes import EffectScenes
-from training.data.flag_values import above_zero, decay, natural, not_negative, positive
+from training.data.flag_values import positive
 from training.data.recipe import add_images_flags
 from training.data.sets import held_out_of
 from training.networks.effect_finder import EffectFinder, FinderConfig, near, write_finder
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags
-from training.running.optimisation import ADAM_EPS, lr_factor
+from training.running.optimisation import ADAM_EPS, add_fresh_flags, rates_of
 from training.running.run import Run
 from training.running.sheets import save_sheet
 
@@ -41,11 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--resolution", type=positive, default=FinderConfig.side, help="side of a picture in px")
     # optimisation
     add_batch_flags(parser, steps=1500, batch_size=16, accumulation=1)
-    parser.add_argument("--lr", type=not_negative, default=2e-3, help="peak learning rate (%(default)s)")
-    parser.add_argument("--warmup", type=natural, default=50, help="steps of linear warm-up; 0: off (%(default)s)")
-    parser.add_argument("--weight-decay", type=not_negative, default=0.01)
-    parser.add_argument("--clip", type=above_zero, default=1.0, help="largest gradient norm; inf: off (%(default)s)")
-    parser.add_argument("--ema", type=decay, default=0.99, help="decay of the averaged weights that are kept; 0: off")
+    add_fresh_flags(parser, lr=2e-3, warmup=50, weight_decay=0.01, clip=1.0, ema=0.99)
     add_folder_flags(parser, "effects.safetensors")
     return parser.parse_args(argv)
 
@@ -81,9 +77,7 @@ def main(args: argparse.Namespace) -> None:
 
     samples, seen = make(args.images, args.steps * run.whole_batch, args.seed, None), held_out_of(make, args, 96)
     optimizer = torch.optim.AdamW(finder.parameters(), lr=args.lr, eps=ADAM_EPS, weight_decay=args.weight_decay)
-    rates = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, "cosine")
-    )
+    rates = rates_of(optimizer, args, "cosine")
 
     @torch.no_grad()
     def show(step: int) -> dict[str, float]:

@@ -124,7 +124,7 @@ def main(args: argparse.Namespace) -> None:
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
+    rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by=psnr_name(args.look[0])))
 
     for number, batch in run.batches(samples, encode):

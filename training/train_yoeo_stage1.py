@@ -28,7 +28,7 @@ from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import above_zero, not_negative, positive, share
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags
+from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -94,10 +94,11 @@ def main(args: argparse.Namespace) -> None:
     checkpoint_gradients(args, unet)
 
     # data; no object lies under the holes that are judged by, so that the truth can be guessed and PSNR says something
-    make, encode = composites_of(args, config, args.holes), encoded_by(encoder, accelerator, "image", "mask")
+    recipe = recipe_of(args)
+    make, encode = composites_of(recipe, config, args.holes), encoded_by(encoder, accelerator, "image", "mask")
     samples = samples_of(make, encode, encoder, args, accelerator)
     seen = held_out_of(make, args, 8, seed=0)
-    judged = held_out_of(composites_of(args, config, "d1"), args, 32)
+    judged = held_out_of(composites_of(recipe, config, "d1"), args, 32)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -109,7 +110,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
+    rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 
     for number, batch in run.batches(samples, encode):

@@ -97,8 +97,9 @@ def main(args: argparse.Namespace) -> None:
     checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data
-    check_views(recipe_of(args).shapes(config.resolution), config.unet)
-    make, encode = composites_of(args, config, "d1"), encoded_by(encoder, accelerator, "image", "mask")
+    recipe = recipe_of(args)
+    check_views(recipe.shapes(config.resolution), config.unet)
+    make, encode = composites_of(recipe, config, "d1"), encoded_by(encoder, accelerator, "image", "mask")
     samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 32)
 
     def show(step: int) -> dict[str, float]:
@@ -112,7 +113,7 @@ def main(args: argparse.Namespace) -> None:
     learners = [part for part in (student, discriminator, follower) if part is not None]
     # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
     optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
-    rates = rates_of(optimizer, args)
+    rates = rates_of(optimizer, args, args.lr_schedule)
     learners = run.open(learners, [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 
     for number, batch in run.batches(samples, encode):

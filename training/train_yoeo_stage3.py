@@ -129,13 +129,14 @@ def main(args: argparse.Namespace) -> None:
     checkpoint_gradients(args, student, frozen, networks.vae)
 
     # data: the optimizer's whole batch is of one kind
-    check_views(recipe_of(args).shapes(config.resolution), config.unet)
-    d1, d2 = (composites_of(args, config, holes) for holes in ("d1", "d2"))
+    recipe = recipe_of(args)
+    check_views(recipe.shapes(config.resolution), config.unet)
+    d1, d2 = (composites_of(recipe, config, holes) for holes in ("d1", "d2"))
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
     sets = [samples_of(make, encode, encoder, args, accelerator, f"d{k + 1}", k) for k, make in enumerate((d1, d2))]
     samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
-    whole = composites_of(argparse.Namespace(**{**vars(args), "poor_masks": 0.0}), config, "d2")
-    paired, unpaired = held_out_of(d1, args, 32), held_out_of(whole, args, 64)
+    paired = held_out_of(d1, args, 32)
+    unpaired = held_out_of(composites_of(replace(recipe, poor_masks=0.0), config, "d2"), args, 64)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)
@@ -147,7 +148,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
-    rates = [rates_of(optimizer, args) for optimizer in optimizers]
+    rates = [rates_of(optimizer, args, args.lr_schedule) for optimizer in optimizers]
     student, discriminator = run.open([student, discriminator], optimizers, rates, HeldOut(show, "mars", lower=True))
     raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)
     own, fake = (Denoiser(unet, config.prediction, prompt) for unet in (student, raw))

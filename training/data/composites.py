@@ -5,7 +5,6 @@ any other picture, where such are taken at all, up to four drawn or cut-out thin
 Sample number ``i`` is a pure function of (seed, i).
 """
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from training.data.pictures import jitter_colour, random_view, smooth_picture, t
 from training.data.pools import Facts
 from training.data.poor_masks import poor
 from training.data.reading import Unusable, read_bounded
-from training.data.recipe import PUBLISHED, Recipe, recipe_of
+from training.data.recipe import PUBLISHED, Recipe
 from training.data.refused import ENTITIES
 from training.data.shapes_drawn import random_shape, random_thing
 from training.data.shown import as_shown
@@ -35,11 +34,8 @@ MOST_OTHERS = 4  # pictures looked at for one whose entities shape a hole
 ASKED = {"d2": "pictures for D2 must show things of 0.6% of their area"}
 
 
-def composites_of(
-    args: argparse.Namespace, config: ModelConfig, holes: str
-) -> Callable[[str, int, int, int | None], Dataset]:
-    """One of YOEO's sets, by the flags of a script; ``make(folder, count, seed, block)`` of ``training.data.sets``."""
-    recipe = recipe_of(args)
+def composites_of(recipe: Recipe, config: ModelConfig, holes: str) -> Callable[[str, int, int, int | None], Dataset]:
+    """One of YOEO's sets; ``make(folder, count, seed, block)`` of ``training.data.sets``."""
 
     def make(folder: str, count: int, seed: int, block: int | None) -> Dataset:
         return as_shown(lambda size: Composites(folder, size, count, seed, holes, recipe, block), config)

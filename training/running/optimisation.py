@@ -38,6 +38,17 @@ def add_run_flags(
     add_folder_flags(parser, "model.safetensors")
 
 
+def add_fresh_flags(
+    parser: argparse.ArgumentParser, *, lr: float, warmup: int, weight_decay: float, clip: float, ema: float
+) -> None:
+    """How a small network learns that nothing was published about; the rate falls along a cosine."""
+    parser.add_argument("--lr", type=not_negative, default=lr, help="peak learning rate (%(default)s)")
+    parser.add_argument("--warmup", type=natural, default=warmup, help="steps of linear warm-up; 0: off (%(default)s)")
+    parser.add_argument("--weight-decay", type=not_negative, default=weight_decay)
+    parser.add_argument("--clip", type=above_zero, default=clip, help="largest gradient norm; inf: off (%(default)s)")
+    parser.add_argument("--ema", type=decay, default=ema, help="decay of the averaged weights that are kept; 0: off")
+
+
 def accelerator_of(args: argparse.Namespace) -> Accelerator:
     """What runs on one process or many, logs to TensorBoard in ``--out`` and keeps to the flags above.
 
@@ -97,11 +108,11 @@ def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def rates_of(optimizer: torch.optim.Optimizer, args: argparse.Namespace) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate that the flags ask for, stepped once an optimizer step."""
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: lr_factor(step, args.steps, args.warmup, args.lr_schedule)
-    )
+def rates_of(
+    optimizer: torch.optim.Optimizer, args: argparse.Namespace, shape: str
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The learning rate that the flags ask for, of this shape, stepped once an optimizer step."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, args.steps, args.warmup, shape))
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel | None:
