@@ -16,6 +16,10 @@ from workflows.describe import ask
 pytest_plugins = ("checkpoint_files", "training_files")  # fixtures of the files about checkpoints and trainings
 ROOT = Path(__file__).resolve().parent.parent
 
+# A process's first backward pass counts its devices, once and for all.  Were it made after a test that pretends a card,
+# threads would be started for that card, and no process forked from here could walk back.
+torch.ones((), requires_grad=True).backward()
+
 
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
