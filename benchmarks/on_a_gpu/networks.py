@@ -4,16 +4,10 @@ import torch
 
 from benchmarks.on_a_gpu.book import Setting
 from benchmarks.plain import build_unet, build_vae
-from inpainting_core.architecture import SD2_INPAINT, ModelConfig, UNetShape, VAEShape
+from benchmarks.random_engine import TINY, random_engine
+from inpainting_core.architecture import SD2_INPAINT, ModelConfig
 from inpainting_core.checkpoint import read_checkpoint
-from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import DiffusersEngine
-
-TINY = ModelConfig(
-    unet=UNetShape((32, 64), (True, False), heads=None, head_dim=16, context_dim=64, linear_projection=True),
-    vae=VAEShape(channels=(32, 32, 32, 32), layers=1),
-    resolution=64,
-)
 
 
 def config_of(setting: Setting) -> ModelConfig:
@@ -21,14 +15,7 @@ def config_of(setting: Setting) -> ModelConfig:
 
 
 def engine_of(setting: Setting, dtype: torch.dtype) -> DiffusersEngine:
-    """An engine of random weights, the same ones every time."""
-    config = config_of(setting)
-    torch.manual_seed(0)
-    with torch.device(setting.device):
-        networks = [build(shape) for build, shape in ((build_unet, config.unet), (build_vae, config.vae))]
-        tokens = torch.randn(1, 77, config.unet.context_dim)
-    unet, vae = (network.to(dtype).eval().requires_grad_(False) for network in networks)
-    return DiffusersEngine(config, unet, vae, Prompt(tokens.to(dtype)))
+    return random_engine(config_of(setting), setting.device, dtype)
 
 
 def engine_from(path: str, device: torch.device) -> DiffusersEngine:
