@@ -92,16 +92,17 @@ class DiffusersEngine:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         callback: Callable[[dict], None] | None = None,
+        copy: bool = True,
     ) -> "DiffusersEngine":
-        """An engine on a copy of a checkpoint's weights.
+        """An engine on a copy of a checkpoint's weights, or on these where nobody else needs them.
 
         Raises ValueError for a checkpoint without an autoencoder or an empty prompt.
         """
         if checkpoint.empty_prompt is None:
             raise ValueError("an engine needs the empty prompt's embedding, got a checkpoint without; give a base.")
-        unet = load_unet(checkpoint, device, dtype).eval().requires_grad_(False)
+        unet = load_unet(checkpoint, device, dtype, copy).eval().requires_grad_(False)
         vae_dtype = torch.float32 if checkpoint.config.vae.needs_fp32 and dtype == torch.float16 else dtype
-        vae = load_vae(checkpoint, device, vae_dtype).eval().requires_grad_(False)
+        vae = load_vae(checkpoint, device, vae_dtype, copy).eval().requires_grad_(False)
         return cls(checkpoint.config, unet, vae, checkpoint.empty_prompt.to(device, dtype), callback)
 
     @torch.no_grad()
@@ -176,33 +177,45 @@ def load_engine(
     dtype: torch.dtype = torch.float32,
     callback: Callable[[dict], None] | None = None,
 ) -> DiffusersEngine:
-    """An engine from any checkpoint that ``read_checkpoint`` reads; ``base`` is the path of what it is laid over."""
+    """An engine from any checkpoint that ``read_checkpoint`` reads; ``base`` is the path of what it is laid over.
+
+    Weights that are neither moved nor cast stay in the file and are read as they are used, as diffusers has it: a
+    file that is loaded must not be written over in its place.
+    """
     checkpoint = read_checkpoint(path, read_checkpoint(base) if base is not None else None)
-    return DiffusersEngine.of(checkpoint, device, dtype, callback)
+    return DiffusersEngine.of(checkpoint, device, dtype, callback, copy=False)
 
 
 def load_unet(
-    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    checkpoint: Checkpoint,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    copy: bool = True,
 ) -> "UNet2DConditionModel":
-    """A diffusers UNet with a copy of the checkpoint's weights."""
+    """A diffusers UNet with the checkpoint's weights or, to be trained, a ``copy`` of them."""
     with torch.device("meta"):
         unet = build_unet(checkpoint.config.unet)
-    return _with_weights(unet, checkpoint.unet, device, dtype)
+    return _with_weights(unet, checkpoint.unet, device, dtype, copy)
 
 
 def load_vae(
-    checkpoint: Checkpoint, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    checkpoint: Checkpoint,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    copy: bool = True,
 ) -> "AutoencoderKL | AutoencoderTiny":
-    """A diffusers autoencoder with a copy of the checkpoint's weights.  Raises ValueError where it holds none."""
+    """A diffusers autoencoder, likewise.  Raises ValueError where the checkpoint holds none."""
     if checkpoint.vae is None:
         raise ValueError("an engine needs an autoencoder, got a checkpoint without; give a base.")
     with torch.device("meta"):
         vae = build_vae(checkpoint.config.vae)
-    return _with_weights(vae, checkpoint.vae, device, dtype)
+    return _with_weights(vae, checkpoint.vae, device, dtype, copy)
 
 
-def _with_weights(module: torch.nn.Module, weights: dict[str, Tensor], device, dtype: torch.dtype) -> torch.nn.Module:
-    weights = {key: value.to(device, dtype, copy=True) for key, value in weights.items()}
+def _with_weights(
+    module: torch.nn.Module, weights: dict[str, Tensor], device: torch.device | str, dtype: torch.dtype, copy: bool
+) -> torch.nn.Module:
+    weights = {key: value.to(device, dtype, copy=copy) for key, value in weights.items()}
     module.load_state_dict(weights, assign=True)
     return module
 

@@ -53,8 +53,8 @@ def build_model(checkpoint: Checkpoint, disable_dynamic: bool = False) -> ModelP
     family = SDXL if checkpoint.config.unet.pooled_dim else BaseModel
     model = family(described, MODEL_TYPES[checkpoint.config.prediction]).to(offload)
     model.set_inpaint()
-    model.load_model_weights(weights)
-    # under dynamic memory management a layer keeps the dtype its weight came in, and a copy made without it never casts
+    # ComfyUI's own loading copies each weight, which stays in the file this way until it is moved or cast
+    model.diffusion_model.load_state_dict(weights, assign=True)
     model.diffusion_model.to(dtype)
     # dynamic memory management, newer than 0.3.75, swaps this class for its own when it starts
     patcher = ModelPatcher if disable_dynamic else getattr(comfy.model_patcher, "CoreModelPatcher", ModelPatcher)

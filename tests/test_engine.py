@@ -302,3 +302,27 @@ def test_every_tensor_is_made_on_the_engines_device(config, dtype: torch.dtype):
         decoded = engine.decode(latent)
     assert latent.device.type == decoded.device.type == "cuda"
     assert latent.dtype == decoded.dtype == torch.float32
+
+
+def test_an_engine_from_a_file_reads_its_weights_where_they_lie(tmp_path: Path):
+    """One copy of a file of 4 GB is enough: what is neither moved nor cast stays the file's own pages."""
+    path, maps = tmp_path / "ours.safetensors", Path("/proc/self/maps")
+    write_checkpoint(path, tiny_checkpoint(), torch.float32)
+    engine = load_engine(path)
+    if not maps.exists():
+        pytest.skip("only Linux tells what a process has mapped")
+    ranges = [line.split()[0].split("-") for line in maps.read_text().splitlines() if line.endswith(str(path))]
+    for weight in (engine.unet.conv_in.weight, engine.vae.decoder.conv_in.weight):
+        assert any(int(low, 16) <= weight.data_ptr() < int(high, 16) for low, high in ranges)
+
+
+def test_an_engine_outlives_the_file_that_it_was_loaded_from(tmp_path: Path):
+    """A training that writes its best state anew puts another file in its place, as all our writers do."""
+    path = tmp_path / "ours.safetensors"
+    write_checkpoint(path, tiny_checkpoint(), torch.float32)
+    engine = load_engine(path)
+    before = engine.unet.conv_in.weight.clone()
+    write_checkpoint(path, tiny_checkpoint(seed=1), torch.float32)
+    assert torch.equal(engine.unet.conv_in.weight, before)
+    path.unlink()
+    assert torch.equal(engine.unet.conv_in.weight, before)
