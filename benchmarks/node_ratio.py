@@ -60,11 +60,11 @@ def load_nodes(comfyui: Path) -> dict[str, type]:
     return {node.__name__: node for node in asyncio.run(extension.get_node_list())}
 
 
-def load_model() -> dict:
+def load_model(config: ModelConfig = CONFIG) -> dict:
     """What Load Erase Model gives, of random weights."""
     torch.manual_seed(0)
-    prompt = Prompt(torch.randn(1, 77, CONFIG.unet.context_dim))
-    checkpoint = Checkpoint(CONFIG, build_unet(CONFIG.unet).state_dict(), build_vae(CONFIG.vae).state_dict(), prompt)
+    prompt = Prompt(torch.randn(1, 77, config.unet.context_dim))
+    checkpoint = Checkpoint(config, build_unet(config.unet).state_dict(), build_vae(config.vae).state_dict(), prompt)
     model, boundary = (sys.modules[f"{ROOT}.nodes.{name}"] for name in ("model", "boundary"))
     conditioning = boundary.conditioning_from(prompt)
     return {"model": model.build_model(checkpoint), "vae": model.build_vae(checkpoint), "conditioning": conditioning}

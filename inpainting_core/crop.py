@@ -129,11 +129,15 @@ def stitch_into(
 
 
 def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c {crop.height} {crop.width}"]:
-    """The crop at the picture's own size, reflected beyond its border; within it, a view of the picture."""
+    """The crop at the picture's own size, reflected beyond its border, row by row however the picture is laid out.
+
+    Within a picture that is so too it is a view of it.
+    """
     height, width = picture.shape[-2:]
     bottom, right = crop.top + crop.height, crop.left + crop.width
     if 0 <= crop.top and bottom <= height and 0 <= crop.left and right <= width:
-        return picture[..., crop.top : bottom, crop.left : right]
+        seen = picture[..., crop.top : bottom, crop.left : right]
+        return seen if seen.stride(-1) == 1 else seen.contiguous()
     rows = _reflected(crop.top, crop.height, picture.shape[-2]).to(picture.device)
     columns = _reflected(crop.left, crop.width, picture.shape[-1]).to(picture.device)
     return picture.index_select(-2, rows).index_select(-1, columns)

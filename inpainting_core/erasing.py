@@ -72,10 +72,9 @@ def erase_holes(
     """
     check_picture(image)
     size = image.shape[-2:]
-    objects = as_objects(mask, *size, frames=len(image)).cpu()
-    plans = [plan(one, resolution, grow_px, context) for one in objects]
+    plans, share = _plan_each(as_objects(mask, *size, frames=len(image)).cpu(), resolution, grow_px, context)
     counts = [len({(step.mask, number) for step in steps for number in step.patch.objects}) for steps in plans]
-    candidates = image[:, :3].repeat_interleave(choice.candidates, 0)
+    candidates = _copies(image[:, :3], choice.candidates)
     changed = image.new_zeros(len(image), 1, *size)
     drawn = candidates.split(choice.candidates), changed.split(1), image[:, 3:].split(1)
     chosen = [_erase_one(*one, plans[i % len(plans)], fill, choice) for i, one in enumerate(zip(*drawn, strict=True))]
@@ -89,8 +88,22 @@ def erase_holes(
         left=tuple(float(one.areas[0]) for crops in chosen for one in crops),
         objects=sum(counts[i % len(plans)] for i in range(len(image))),
         highest=float(mask.max()),
-        share=float(objects.amax(1).mean((1, 2)).max()),
+        share=share,
     )
+
+
+def _copies(pictures: Float[Tensor, "b 3 h w"], times: int) -> Float[Tensor, "m 3 h w"]:
+    """So many of each; one stays laid out as it came: turning ComfyUI's round and back is two copies more."""
+    return pictures.clone() if times == 1 else pictures.repeat_interleave(times, 0)
+
+
+def _plan_each(objects: Float[Tensor, "b n h w"], *settings: float) -> tuple[list[list[Step]], float]:
+    """``plan`` for each picture, and the part of one that is hole, the largest of the batch.
+
+    Masks as large as the picture are let go with the call, before there is another picture.
+    """
+    holes = objects[:, 0] if objects.shape[1] == 1 else objects.amax(1)  # a maximum of one is a slow copy
+    return [plan(one, *settings) for one in objects], float(holes.mean((1, 2)).max())
 
 
 def check_picture(image: Tensor) -> None:
@@ -102,7 +115,7 @@ def check_picture(image: Tensor) -> None:
         raise ValueError(f"image must have pixels, got a picture of the shape {list(image.shape)}. Load it again.")
     if image.dtype not in DTYPES:
         raise ValueError(f"image must hold floating-point numbers, 1 for white, got {image.dtype}. Convert it.")
-    ends = [float(end) for end in image.aminmax()]
+    ends = [float(image.amin()), float(image.amax())]  # aminmax would turn a picture of ComfyUI's round first
     if not all(isfinite(end) for end in ends):
         raise ValueError("image must hold finite numbers only, got NaN or infinity. Check where it comes from.")
     if max(map(abs, ends)) > LARGEST:

@@ -69,7 +69,7 @@ class Asked:
         """Raises ValueError for a picture or a mask that does not fit, where they are looked at."""
         highest = peaks_of(image, mask) if effects else []
         if max(highest, default=0.0) < HOLE:
-            return cls(mask, torch.zeros(len(image), 1, *image.shape[1:3]), "")
+            return cls(mask, torch.zeros(1).expand(len(image), 1, *image.shape[1:3]), "")  # a number, not a picture
         found, said = looked_for(image, mask, highest)
         return cls(found.masks, found.effect, said)
 
