@@ -21,9 +21,9 @@ def streamed(network: torch.nn.Module) -> list[bool]:
 def mode(given, request, monkeypatch) -> str:  # noqa: F811
     management, network = comfy("comfy.model_management"), given["model"].model
     half = management.module_size(network) // 2
-    left = management.minimum_inference_memory() + half
 
     def free(device: torch.device | None = None, torch_free_too: bool = False) -> float | tuple[float, float]:
+        left = management.minimum_inference_memory() + half - network.model_loaded_weight_memory
         return (left, left) if torch_free_too else left
 
     management.unload_all_models()
