@@ -70,16 +70,17 @@ def load_model(config: ModelConfig = CONFIG) -> dict:
     return {"model": model.build_model(checkpoint), "vae": model.build_vae(checkpoint), "conditioning": conditioning}
 
 
-def bare(loaded: dict, side: int, steps: int, encodings: int) -> Callable[[], Tensor]:
-    """The networks' own calls and nothing else."""
+def bare(loaded: dict, side: int, steps: int, encodings: int, draws: int = 1) -> Callable[[], Tensor]:
+    """The networks' own calls and nothing else; a step is of so many latents."""
     unet, vae = loaded["model"].model.diffusion_model, loaded["vae"].first_stage_model
-    picture, fed = torch.rand(1, 3, side, side), torch.randn(1, 9, side // 8, side // 8)
+    told = torch.tensor([500.0]).expand(draws), loaded["conditioning"][0][0].expand(draws, -1, -1)
+    picture, fed = torch.rand(1, 3, side, side), torch.randn(draws, 9, side // 8, side // 8)
 
     def calls() -> Tensor:
         for _ in range(encodings):
             latent = vae.encode(picture)
         for _ in range(steps):
-            unet(fed, torch.tensor([500.0]), context=loaded["conditioning"][0][0])
+            unet(fed, told[0], context=told[1])
         return vae.decode(latent)
 
     return calls

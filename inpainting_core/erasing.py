@@ -102,8 +102,12 @@ def _plan_each(objects: Float[Tensor, "b n h w"], *settings: float) -> tuple[lis
 
     Masks as large as the picture are let go with the call, before there is another picture.
     """
-    holes = objects[:, 0] if objects.shape[1] == 1 else objects.amax(1)  # a maximum of one is a slow copy
-    return [plan(one, *settings) for one in objects], float(holes.mean((1, 2)).max())
+    return [plan(one, *settings) for one in objects], float(_united(objects, 1).mean((1, 2)).max())
+
+
+def _united(masks: Tensor, axis: int) -> Tensor:
+    """All masks in one; of one alone a maximum would be a slow copy."""
+    return masks.select(axis, 0) if masks.shape[axis] == 1 else masks.amax(axis)
 
 
 def check_picture(image: Tensor) -> None:
@@ -130,7 +134,7 @@ def plan(masks: Float[Tensor, "n h w"], resolution: int, grow_px: float, context
 
     Raises ValueError where a crop would be all hole when its turn comes.
     """
-    if bool((masks > 0).any(0).all()):
+    if _united(masks, 0).amin() > 0:
         raise ValueError(
             "mask must leave some of the picture to look at, got one that covers all of it. Invert it, or cover less."
         )
