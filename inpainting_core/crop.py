@@ -42,6 +42,7 @@ class Crop:
 def plan_crop(box: Box, size: tuple[int, int], resolution: int) -> Crop:
     """The crop that shows a box best: the least reduced one, then the one with most of the picture in it.
 
+    Of several that show it equally well the smallest is taken, and of these the widest.
     A picture is enlarged only if it is smaller than the model's resolution itself.
     """
     if resolution < GRID:

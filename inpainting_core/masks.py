@@ -57,7 +57,7 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
     return (F.interpolate(hole.float(), (height, width), mode="bilinear", antialias=True) >= 0.5).float()
 
 
-def peaks(mask: Tensor, frames: int = 1) -> Float[Tensor, "b n"]:
+def peaks(mask: Tensor, frames: int) -> Float[Tensor, "b n"]:
     """The highest value of each mask, arranged as ``as_objects`` arranges them: below 1/2 a mask has no hole."""
     return _arranged(mask, frames).amax((-2, -1)).float()
 

@@ -15,6 +15,7 @@ from inpainting_core.crop import (
     resize,
     stitch,
     stitch_into,
+    window,
     work_shapes,
 )
 
@@ -46,6 +47,11 @@ def test_a_small_hole_in_a_large_picture_is_worked_on_at_native_size():
 def test_a_wide_hole_gets_a_wide_crop():
     crop = plan_crop((100, 0, 300, 1000), (1000, 1000), 512)
     assert (crop.work_height, crop.work_width) == (256, 1024)
+
+
+def test_of_crops_that_show_a_box_equally_well_the_widest_is_taken():
+    crop = plan_crop((338, 483, 442, 574), (886, 716), 256)
+    assert (crop.work_height, crop.work_width) == (128, 512), "a square of 256 holds it and shows as many pixels"
 
 
 def test_work_shapes_keep_the_area_and_a_sane_aspect():
@@ -98,6 +104,34 @@ def test_of_a_box_that_reaches_beyond_its_crop_what_lies_in_the_crop_is_filled(t
     expected = torch.zeros_like(picture)
     expected[..., max(0, top) : top + 16, max(0, left) : left + 16] = 1
     assert torch.equal(picture, expected)
+
+
+@pytest.mark.parametrize("box", [(2, 7, 30, 40), (9, 5, 21, 23), (6, 11, 15, 31), (10, 3, 35, 19)], ids=str)
+def test_of_a_part_of_the_picture_the_same_pixels_are_filled_with_the_same_numbers(box: tuple[int, int, int, int]):
+    """``blend`` covers the box alone: a box with four sides of its own must find its place in picture and crop."""
+    top, left, bottom, right = box
+    crop, fill = Crop(8, 6, 16, 20, 16, 20), torch.rand(1, 3, 16, 20)
+    whole, part = torch.zeros(2, 1, 3, 36, 44)
+    blend = torch.rand(1, 1, 36, 44)
+    stitch_into(part, fill, crop, blend[..., top:bottom, left:right], box)
+    stitch_into(whole, fill, crop, blend, (0, 0, 36, 44))
+    inside = torch.zeros(36, 44, dtype=torch.bool)
+    inside[top:bottom, left:right] = True
+    assert torch.equal(part, whole.where(inside, 0))
+
+
+@pytest.mark.parametrize("top, left, height, width", [(0, 0, 16, 16), (384, 384, 16, 16), (0, 0, 400, 400)])
+def test_a_window_inside_the_picture_is_a_view_of_it(top: int, left: int, height: int, width: int):
+    picture = torch.rand(1, 3, 400, 400)
+    seen = window(picture, Crop(top, left, height, width, 64, 64))
+    assert seen.data_ptr() == picture[..., top:, left:].data_ptr() and seen.shape == (1, 3, height, width)
+
+
+@pytest.mark.parametrize("top, left", [(-1, 20), (385, 20), (20, -1), (20, 385)], ids=str)
+def test_a_window_that_leaves_the_picture_on_one_side_is_reflected_there(top: int, left: int):
+    picture = torch.rand(1, 1, 400, 400)
+    rows, columns = (reflect_by_walking(start, 16, 400) for start in (top, left))
+    assert torch.equal(window(picture, Crop(top, left, 16, 16, 64, 64)), picture[..., rows, :][..., columns])
 
 
 def test_a_window_that_is_longer_than_the_picture_stands_in_its_middle():
