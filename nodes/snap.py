@@ -10,6 +10,7 @@ from inpainting_core.erasing import check_picture
 from inpainting_core.masks import as_objects, peaks
 from inpainting_core.masks import grow as widened
 from inpainting_core.telling import counted, without_hole
+from yoeo_core.close_up import entities_near, together
 from yoeo_core.entities import sure_entities
 from yoeo_core.snapping import Snapped, snap
 
@@ -66,11 +67,12 @@ class EraseOnceSnapMask(io.ComfyNode):
             several = several.amax(1, keepdim=True).expand(len(picture), -1, -1, -1)
             highest = highest.amax(1, keepdim=True).expand(len(picture), -1)
         looked_at = visible(picture).clamp(0, 1).float()
-        snapped = [
-            snap(one[None], sure_entities(found, 0, picture.shape[-2:]), seen)
-            for masks, found, seen in zip(several, detections(detector, looked_at), looked_at.split(1), strict=True)
-            for one in masks.split(1)
-        ]
+        snapped = []
+        for masks, found, seen in zip(several, detections(detector, looked_at), looked_at.split(1), strict=True):
+            whole = sure_entities(found, 0, picture.shape[-2:])
+            for one in masks.split(1):
+                near = entities_near(one[None], seen, lambda view: next(detections(detector, view)))
+                snapped.append(snap(one[None], together(whole, near), seen))
         said = [sentence(one, peak) for one, peak in zip(snapped, highest.flatten().tolist(), strict=True)]
         masks = widened(torch.cat([one.mask for one in snapped]), grow)
         report = report_of(said, "Picture" if len(picture) > 1 else "Mask")

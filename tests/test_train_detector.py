@@ -143,6 +143,20 @@ def test_every_weight_that_is_trained_gets_a_gradient(base, entities):
     assert [name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None] == []
 
 
+def test_a_query_that_finds_what_no_map_shows_weighs_as_little_as_it_is_told(base):
+    logits, nothing = torch.tensor([[[3.0, 0.0]] * 6]), [torch.zeros(0, dtype=torch.long)]
+    logits[0, 0] = torch.tensor([-1.0, 2.0])
+    labels, matched = [torch.zeros(1, dtype=torch.long)], [(torch.tensor([0]), torch.tensor([0]))]
+    losses = {}
+    for weight in (1.0, 0.01):
+        criterion = load_network(str(base), weight).criterion
+        losses[weight] = criterion.loss_labels(logits, labels, matched)["loss_cross_entropy"].item()
+        assert criterion.loss_labels(logits, nothing, [(torch.zeros(0, dtype=torch.long),) * 2])
+    right, wrong = (torch.tensor([value]).exp().log1p().item() for value in (3.0, 3.0))
+    assert losses[1.0] == pytest.approx((right + 5 * wrong) / 6, rel=1e-4)
+    assert losses[0.01] == pytest.approx((right + 0.05 * wrong) / 1.05, rel=1e-4)
+
+
 def test_scenes_are_a_pure_function_of_seed_and_index(photos):
     first, again = EntityScenes(photos, 48, 9, 3, NANO_RECIPE), EntityScenes(photos, 48, 9, 3, NANO_RECIPE)
     [first[index] for index in range(4)]

@@ -8,7 +8,9 @@
         --unlabelled drawn --smooth-every 10 --colour-jitter                                        # two CPU cores
 
 A picture with an entity map beside it (``NAME_entities.png``, as ``training.prepare_entities`` writes it) brings its
-own entities; with ``--unlabelled drawn`` drawn and cut-out things are pasted into any other.  ``--decoded-by`` shows
+own entities; with ``--unlabelled drawn`` drawn and cut-out things are pasted into any other.  Where maps are few,
+``--near`` shows their things from near by and ``--pasted`` puts them into other pictures; where they are incomplete, a
+smaller ``--no-object-weight`` punishes less what is found beside them.  ``--decoded-by`` shows
 half of the pictures as an autoencoder decodes them, which is how the detector meets them as a judge in YOEO's third
 stage.  The file it leaves is one .safetensors with its configuration inside.  A killed run continues when it is started
 again with the same ``--out``.
@@ -22,7 +24,7 @@ from inpainting_core.checkpoint import read_checkpoint
 from inpainting_core.engine import load_vae
 from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
 from training.data.encoding import Encoder
-from training.data.flag_values import positive
+from training.data.flag_values import not_negative, positive, share
 from training.data.randomness import sample_generator
 from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import held_out_of
@@ -45,11 +47,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_images_flags(parser, ENTITIES_BESIDE)
     parser.add_argument("--resolution", type=positive, default=NANO_SIDE, help="side of a picture in px (%(default)s)")
     add_recipe_flags(parser)
+    parser.add_argument(
+        "--near", type=share, default=0.0, help="share of views around one thing of an entity map (%(default)s)"
+    )
+    parser.add_argument(
+        "--pasted",
+        type=share,
+        default=0.0,
+        help="share of pictures without a map that get things of the others, cut out along theirs (%(default)s)",
+    )
     parser.add_argument("--decoded-by", help="erase checkpoint whose autoencoder decodes half the pictures")
     parser.add_argument(
         "--decoded", type=positive, default=2400, help="pictures decoded once and drawn from (%(default)s)"
     )
     # optimisation
+    parser.add_argument(
+        "--no-object-weight",
+        type=not_negative,
+        help="weight of a query that nothing is asked of; less where maps are incomplete; left out: the base's own",
+    )
     add_batch_flags(parser, steps=3500, batch_size=16, accumulation=1)
     add_fresh_flags(parser, lr=1e-3, warmup=200, weight_decay=0.02, clip=5.0, ema=0.998)
     add_folder_flags(parser, "detector.safetensors")
@@ -67,7 +83,10 @@ def main(args: argparse.Namespace) -> None:
     accelerator, out = run.accelerator, run.out
 
     # model
-    network, preprocessing = load_network(args.base).to(accelerator.device).train(), preprocessing_at(args.resolution)
+    network, preprocessing = (
+        load_network(args.base, args.no_object_weight).to(accelerator.device).train(),
+        preprocessing_at(args.resolution),
+    )
     millions = sum(weight.numel() for weight in network.parameters()) / 1e6
     accelerator.print(f"{args.base}: {millions:.2f} M parameters, {args.resolution} px")
 
@@ -75,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
     length, recipe = args.steps * run.whole_batch, recipe_of(args)
 
     def make(folder: str, count: int, seed: int, _: int | None) -> EntityScenes:
-        return EntityScenes(folder, args.resolution, count, seed, recipe)
+        return EntityScenes(folder, args.resolution, count, seed, recipe, args.near, args.pasted)
 
     samples, seen = make(args.images, length, args.seed, None), held_out_of(make, args, 128, seed=0)
     if args.decoded_by:

@@ -75,9 +75,9 @@ def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
 
 def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "h w"] | None:
     """What a box or a closed line holds, by its colours; None of another part, and where that does not span it."""
-    filled = held(part)
-    if not (is_box(part) or filled.sum() >= 2 * part.sum()):
+    if not (is_box(part) or is_closed(part)):
         return None
+    filled = held(part)
     from yoeo_core.cut_out import cut_out  # parts of scipy that ComfyUI does not start with
 
     thing = cut_out(picture, filled)
@@ -94,6 +94,11 @@ def is_box(part: Bool[Tensor, "h w"]) -> bool:
     (top, left), (bottom, right) = part.nonzero().aminmax(dim=0)
     corners = part[top, left] & part[top, right] & part[bottom, left] & part[bottom, right]
     return bool(corners) and bool(part.sum() >= BOX * reach(part))
+
+
+def is_closed(part: Bool[Tensor, "h w"]) -> bool:
+    """Whether a part is a line around something, at least as much as the line itself."""
+    return bool(held(part).sum() >= 2 * part.sum())
 
 
 def spanned(thing: Bool[Tensor, "h w"], part: Bool[Tensor, "h w"]) -> bool:

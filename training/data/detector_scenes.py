@@ -20,6 +20,7 @@ from training.data.order import Order
 from training.data.pictures import to_tensor
 from training.data.pools import Pool, claim, encode_parts
 from training.data.randomness import normal_like, sample_generator
+from training.data.real_things import RealThings
 from training.data.recipe import PUBLISHED, Recipe
 from training.data.shapes_drawn import closed_outline, coverage, random_thing
 
@@ -30,12 +31,25 @@ class EntityScenes(Dataset):
     """Pictures with the ids of the entities in them; sample ``i`` is a pure function of (seed, i).
 
     A picture with an entity map brings its own entities; things, smears and ghosts are drawn into any other that the
-    recipe takes.
+    recipe takes.  A share ``near`` of the samples are views around one thing of a map; into a share ``pasted`` of the
+    pictures without a map go things of the others, cut out along theirs, in place of drawn ones.
     Items: ``image`` RGB in [0, 1] ``[3, size, size]``, ``entities`` ``[size, size]`` ids, 0 = nothing, ``number``.
     """
 
-    def __init__(self, folder: str | Path, size: int, length: int, seed: int, recipe: Recipe = PUBLISHED):
+    def __init__(
+        self,
+        folder: str | Path,
+        size: int,
+        length: int,
+        seed: int,
+        recipe: Recipe = PUBLISHED,
+        near: float = 0.0,
+        pasted: float = 0.0,
+    ):
         self.pictures, self.size = Composites(folder, size, length, seed, "d1", recipe), size
+        self.near, self.pasted = near, pasted
+        if near or pasted:
+            self.things = RealThings(self.pictures.stream.source, size, seed, self.pictures.in_a_light)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -44,11 +58,32 @@ class EntityScenes(Dataset):
         if index >= len(self):
             raise IndexError(index)  # ends a plain loop over the samples
         rng = np.random.default_rng((self.pictures.seed, index))
-        picture, entities = self.pictures.view(rng, index)
-        if entities is None:
-            picture, entities = self.drawn(picture, rng, index)
+        picture, entities = self.scene(rng, index)
         image = to_tensor(Image.fromarray(camera(np.asarray(picture, dtype=np.float32), rng)))
         return {"image": image, "entities": torch.from_numpy(visible(entities)), "number": torch.tensor(index)}
+
+    def scene(self, rng: np.random.Generator, index: int) -> tuple[Image.Image, np.ndarray]:
+        """A picture and the ids of the things in it, before a camera sees them."""
+        if self.near and rng.random() < self.near:
+            return self.things.near(index, rng)
+        picture, entities = self.pictures.view(rng, index)
+        if entities is not None:
+            return picture, entities
+        if self.pasted and rng.random() < self.pasted:
+            return self.with_cut_outs(picture, rng, index)
+        return self.drawn(picture, rng, index)
+
+    def with_cut_outs(
+        self, picture: Image.Image, rng: np.random.Generator, index: int
+    ) -> tuple[Image.Image, np.ndarray]:
+        """One to three real things in a picture that they were not in, the later over the earlier."""
+        pixels = np.asarray(picture, dtype=np.float32)
+        entities = np.zeros(pixels.shape[:2], dtype=np.int64)
+        for entity in range(1, rng.integers(1, 4) + 1):
+            colours, alpha = self.things.cut_out(3 * index + entity, rng)
+            pixels = pixels + alpha[..., None] * (colours - pixels)
+            entities[alpha > 0.5] = entity
+        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), entities
 
     def drawn(self, picture: Image.Image, rng: np.random.Generator, index: int) -> tuple[Image.Image, np.ndarray]:
         """Distractions first, so that things lie over them; then sharp things and, now and then, a soft one."""

@@ -61,11 +61,11 @@ class SharedSetLoss(Mask2FormerLoss):
         return {name: loss * (own / reduce(own, "mean")) for name, loss in losses.items()}
 
 
-def load_network(base: str) -> Mask2FormerForUniversalSegmentation:
+def load_network(base: str, no_object_weight: float | None = None) -> Mask2FormerForUniversalSegmentation:
     """``nano`` with fresh weights, a .safetensors of ours, or a Hugging Face folder or name, with one class.
 
     What nothing reads is frozen: processes that train together refuse a weight without a gradient.  Its loss is
-    ``SharedSetLoss``.
+    ``SharedSetLoss``.  ``no_object_weight`` is in place of the base's own.
     """
     if base == "nano":
         network = Mask2FormerForUniversalSegmentation(nano_config())
@@ -75,6 +75,8 @@ def load_network(base: str) -> Mask2FormerForUniversalSegmentation:
         network = Mask2FormerForUniversalSegmentation.from_pretrained(base, num_labels=1, ignore_mismatched_sizes=True)
     for name, weight in network.named_parameters():
         weight.requires_grad_(not MADE_BY_THE_NETWORK.search(name))
+    if no_object_weight is not None:
+        network.config.no_object_weight = no_object_weight
     network.criterion = SharedSetLoss(network.config, network.weight_dict)
     return network
 
