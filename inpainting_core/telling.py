@@ -40,6 +40,13 @@ def without_hole(highest: float) -> str:
     return f"No part of the mask reaches 1/2 (its highest is {highest:.2f})"
 
 
+def shadow_found(share: float) -> str:
+    """What was found around an object; ``share`` is the shadow's area as a part of the mask's."""
+    if share == 0:
+        return "No shadow was found: the mask is unchanged."
+    return f"A shadow of {share:.0%} of the mask's area was found and added."
+
+
 def what_is_left(erased: Erased) -> str:
     """What the detector says of the fills, after how many tries."""
     tries = max(erased.tries)

@@ -9,7 +9,7 @@ from torch import Tensor
 from inpainting_core.effects import WithEffects, add_effects
 from inpainting_core.masks import peaks
 from inpainting_core.shapes import Float
-from inpainting_core.telling import without_hole
+from inpainting_core.telling import shadow_found, without_hole
 
 from .boundary import mask_from, picture_from
 from .schema import schema
@@ -110,6 +110,4 @@ def said_of(share: float, peak: float) -> str:
     """What became of one picture's mask, in words; ``peak`` is the highest value that was given."""
     if peak < HOLE:
         return f"{without_hole(peak)}: nothing to grow, so it stays empty."
-    if share == 0:
-        return "No shadow was found: the mask is unchanged."
-    return f"A shadow of {share:.0%} of the mask's area was found and added."
+    return shadow_found(share)

@@ -110,7 +110,7 @@ def test_what_is_asked_for_reaches_the_pipeline(folder: Path, monkeypatch: pytes
 def test_settings_tell_apart_what_gives_another_picture(folder: Path):
     plain = settings_of(parse_args(flags(folder)))
     others = [["--grow", "0"], ["--seed", "1"], ["--raw"], ["--method", "eradiff"], ["--detector", "nano"]]
-    others.append(["--raw", "--official"])
+    others += [["--raw", "--official"], ["--effects"]]
     assert len({plain, *(settings_of(parse_args(flags(folder, *more))) for more in others)}) == 1 + len(others)
     assert plain == settings_of(parse_args(flags(folder, "--again", "--device", "cuda")))
 

@@ -182,3 +182,34 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, capsys: pytest.Cap
     mask(tmp_path / "masks" / "1.png")
     assert run(tmp_path) == 1
     assert "1.png: " in capsys.readouterr().err
+
+
+def test_a_shadow_goes_with_its_object_where_that_is_asked_for(tmp_path: Path):
+    """The shadow is 10 px of falling light around a red square; outside of mask and shadow no bit differs."""
+    distance = np.hypot(*(np.maximum(0, np.abs(axis - 80) - 24) for axis in np.mgrid[:160, :160]))
+    light = 1 - 0.3 * (1 - distance / 10).clip(0, 1)
+    pixels = np.where((distance == 0)[..., None], (220, 30, 30), 150 * light[..., None]).round().astype(np.uint8)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "1.png")
+    Image.fromarray(((distance == 0) * 255).astype(np.uint8)).save(tmp_path / "masks" / "1.png")
+    ring, beyond = (distance > 1) & (distance < 7), distance > 14
+    for more, gone in (([], False), (["--effects"], True)):
+        assert run(tmp_path, "--grow", "0", *more) == 0
+        changed = (np.asarray(Image.open(tmp_path / "out" / "1.png")) != pixels).any(-1)
+        assert bool(changed[ring].mean() > 0.8) is gone and not changed[beyond].any()
+        says = rows(tmp_path)["1.png"]["says"]
+        assert ("A shadow of " in says and says.endswith("% of the mask's area was found and added.")) is gone
+
+
+def test_a_mask_without_a_shadow_stays_and_one_without_a_hole_is_said_to_be_so(tmp_path: Path):
+    photo(tmp_path / "images" / "1.png")
+    mask(tmp_path / "masks" / "1.png")
+    photo(tmp_path / "images" / "faint.png")
+    mask(tmp_path / "masks" / "faint.png", value=110)
+    assert run(tmp_path) == 0
+    plain = (tmp_path / "out" / "1.png").read_bytes()
+    assert run(tmp_path, "--effects") == 0
+    assert (tmp_path / "out" / "1.png").read_bytes() == plain
+    assert rows(tmp_path)["1.png"]["says"].endswith("No shadow was found: the mask is unchanged.")
+    assert "0.43" in rows(tmp_path)["faint.png"]["says"] and "shadow" not in rows(tmp_path)["faint.png"]["says"]

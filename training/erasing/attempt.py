@@ -7,10 +7,12 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
+from torch import Tensor
 
+from inpainting_core.effects import add_effects
 from inpainting_core.erasing import Erased
 from inpainting_core.picture_files import check_target, read_mask, read_picture, write_picture
-from inpainting_core.telling import sentence
+from inpainting_core.telling import sentence, shadow_found
 from training.erasing.eraser import Eraser
 from training.erasing.pairs import Pair
 from training.erasing.table import ERASED, FAILED, NOTHING, WRITING, Row, Table, inputs_of
@@ -46,8 +48,9 @@ def erase_one(pair: Pair, table: Table, eraser: Eraser, inputs: str) -> Row:
     picture, mask = read_picture(pair.picture), read_mask(pair.mask)
     check_target(pair.target, picture)
     started = perf_counter()
+    mask, said = grown_to_effects(picture.image, mask) if eraser.effects else (mask, "")
     erased = eraser.erase(picture.image, mask)
-    row = row_of(erased, eraser, perf_counter() - started)
+    row = row_of(erased, eraser, perf_counter() - started, said)
     table.write(pair, Row(status=WRITING, inputs=inputs))
     pair.target.parent.mkdir(parents=True, exist_ok=True)
     if erased.crops:
@@ -57,8 +60,16 @@ def erase_one(pair: Pair, table: Table, eraser: Eraser, inputs: str) -> Row:
     return row
 
 
-def row_of(erased: Erased, eraser: Eraser, seconds: float) -> Row:
-    """What the table tells of a picture."""
+def grown_to_effects(image: Tensor, mask: Tensor) -> tuple[Tensor, str]:
+    """A picture's mask with the shadow of its object, and what was found in words."""
+    found = add_effects(image, mask)
+    (share,) = found.shares
+    return found.masks if share else mask, shadow_found(share)
+
+
+def row_of(erased: Erased, eraser: Eraser, seconds: float, found: str = "") -> Row:
+    """What the table tells of a picture; ``found`` is what was added to its mask, in words."""
+    said = [sentence(erased, eraser.steps, seconds, eraser.judged), found if erased.crops else ""]
     sizes = sorted({f"{crop.work_width} x {crop.work_height}" for crop in erased.crops})
     return Row(
         status=ERASED if erased.crops else NOTHING,
@@ -66,7 +77,7 @@ def row_of(erased: Erased, eraser: Eraser, seconds: float) -> Row:
         sizes=", ".join(sizes),
         seconds=f"{seconds:.2f}",
         verdict=verdict_of(erased) if eraser.judged else "",
-        says=sentence(erased, eraser.steps, seconds, eraser.judged),
+        says=" ".join(filter(None, said)),
     )
 
 

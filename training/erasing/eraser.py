@@ -24,12 +24,14 @@ PIPELINES = {"yoeo": yoeo, "eradiff": eradiff}
 class Eraser:
     """``erase`` takes a picture ``[1, 3 or 4, h, w]`` in [0, 1] and its mask ``[1, 1, h, w]``, 1 where to erase.
 
-    ``steps`` is how many it samples, ``judged`` whether a detector has looked at what it drew.
+    ``steps`` is how many it samples, ``judged`` whether a detector has looked at what it drew, and ``effects`` whether
+    a mask is to grow by its object's shadow first.
     """
 
     erase: Callable[[Tensor, Tensor], Erased]
     steps: int
     judged: bool
+    effects: bool = False
 
 
 def load_eraser(args: argparse.Namespace) -> Eraser:
@@ -40,13 +42,14 @@ def load_eraser(args: argparse.Namespace) -> Eraser:
     if args.method == "eradiff":
         asked["softness"] = softness_of(args)
     if args.official:
-        return Eraser(partial(yoeo.official, engine, **asked), steps, judged=False)
+        return Eraser(partial(yoeo.official, engine, **asked), steps, False, args.effects)
     if args.raw:
         resolution = (args.resolution or engine.resolution) if args.squeeze else None
-        return Eraser(partial(pipeline.raw, engine, resolution=resolution, **asked), steps, judged=False)
+        return Eraser(partial(pipeline.raw, engine, resolution=resolution, **asked), steps, False, args.effects)
     asked |= given(args, "context", "resolution", "candidates")
     tries = (args.tries or TRIES) if args.until_clean else 1
-    return Eraser(partial(pipeline.erase, engine, judge=judge, tries=tries, **asked), steps, judge is not None)
+    erase = partial(pipeline.erase, engine, judge=judge, tries=tries, **asked)
+    return Eraser(erase, steps, judge is not None, args.effects)
 
 
 def given(args: argparse.Namespace, *names: str, **renamed: str) -> dict:

@@ -20,7 +20,7 @@ TRIES = 4
 SHAPING = (
     *("method", "model", "base", "steps", "seed", "grow", "context", "resolution", "strength", "attention"),
     *("softness", "softness_rising", "start", "dtype", "candidates", "detector", "until_clean", "tries"),
-    *("raw", "squeeze", "official"),
+    *("raw", "squeeze", "official", "effects"),
 )
 RANGES = {  # from, and below what
     "seed": (0, 2**64),
@@ -81,6 +81,11 @@ def add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, default=0, help="another seed gives another fill (%(default)s)")
     group.add_argument(
         "--grow", type=float, help="pixels of a 512 px crop by which masks are widened; left out: 5, with --raw 0"
+    )
+    group.add_argument(
+        "--effects",
+        action="store_true",
+        help="grow each mask by the soft shadow around its object first, where one is found",
     )
     group.add_argument(
         "--context",
