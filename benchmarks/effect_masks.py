@@ -1,15 +1,15 @@
 """How well an object's effects are found, and what an erased picture gains by it, beside a band of a fixed width.
 
-    python -m benchmarks.effect_masks --pairs DIR [--finders FILE ...] [--bands 4 8 16] [--out sheet.png]
+    python -m benchmarks.effect_masks --pairs DIR [--bands 4 8 16] [--seeds 0 1 2] [--out sheet.png]
 
 ``DIR`` holds ``NAME.png`` (with the object), ``NAME_mask.png`` (white over the object), ``NAME_gt.png`` (without the
 object) and ``NAME_effect.png`` (white where the two pictures differ).  The mask is given as it is, grown by a band of
-so many pixels, grown by what is found without a network and by what networks of ``training.train_effects`` find, and
-with the true effects.  Printed are means over the pairs: intersection over union of what was added with the true
-effects beyond the mask, the part of these that is covered, the size of what was added as a part of the mask, and PSNR
-in dB in object and effects after the built-in nano's YOEO has erased; last, what is left of the effects themselves: the
-result's error there, projected onto what they did to the picture, 1 where nothing was erased.  Several finders (of
-several seeds) are one row, with the standard deviation between them.
+so many pixels, grown by what is found (Grow Mask to Effects), and with the true effects.  Printed are means over the
+pairs: intersection over union of what was added with the true effects beyond the mask, the part of these that is
+covered, the size of what was added as a part of the mask, and PSNR in dB in object and effects after the built-in
+nano's YOEO has erased; last, what is left of the effects themselves: the result's error there, projected onto what they
+did to the picture, 1 where nothing was erased.  What is added knows no chance, but erasing does: of several seeds mean
+and standard deviation are printed.
 """
 
 import argparse
@@ -28,8 +28,6 @@ from inpainting_core.effects import add_effects
 from inpainting_core.engine import load_engine
 from inpainting_core.masks import as_mask, grow
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
-from training.networks.effect_finder import EffectFinder, load_finder
-from training.networks.effect_squares import effect_of
 from training.running.sheets import save_sheet
 from yoeo_core import pipeline as yoeo
 
@@ -42,9 +40,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", required=True, help="folder of NAME.png and its _mask, _gt and _effect")
     parser.add_argument("--names", default="*", help="which of them, as a pattern of file names (all)")
-    parser.add_argument("--finders", nargs="+", default=[], help="files of training.train_effects, by seeds")
     parser.add_argument("--bands", type=int, nargs="+", default=[4, 8, 12, 16, 20, 24, 32], help="px (%(default)s)")
-    parser.add_argument("--out", help="write a sheet of the pairs here: what was found, and what was erased")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the erasing (%(default)s)")
+    parser.add_argument("--out", help="write a sheet of the pairs here: what was found, and the last seed's erasing")
     return parser.parse_args(argv)
 
 
@@ -57,23 +55,17 @@ def read_pair(path: Path) -> Pair:
     return image, mask, truth, effect * (1 - mask)
 
 
-def rows_of(bands: list[int], finders: list[str]) -> dict[str, list[Grown]]:
-    """Every row's ways to add to a mask; several where several finders share a row."""
-    rows: dict[str, list[Grown]] = {"the mask alone": [lambda pair: torch.zeros_like(pair[1])]}
-    rows |= {f"a band of {band} px": [partial(in_band, band)] for band in bands}
-    rows["what is found without a network"] = [lambda pair: add_effects(*pair[:2]).effect]
-    if finders:
-        rows["what a finder finds"] = [partial(found_by, load_finder(path)) for path in finders]
-    rows["the true effects"] = [lambda pair: pair[3]]
+def rows_of(bands: list[int]) -> dict[str, Grown]:
+    """Every row's way to add to a mask."""
+    rows: dict[str, Grown] = {"the mask alone": lambda pair: torch.zeros_like(pair[1])}
+    rows |= {f"a band of {band} px": partial(in_band, band) for band in bands}
+    rows["what is found"] = lambda pair: add_effects(*pair[:2]).effect
+    rows["the true effects"] = lambda pair: pair[3]
     return rows
 
 
 def in_band(band: int, pair: Pair) -> Tensor:
     return grow(pair[1], band) - pair[1]
-
-
-def found_by(finder: EffectFinder, pair: Pair) -> Tensor:
-    return effect_of(finder, pair[0], pair[1])
 
 
 def score(added: Tensor, erased: Tensor, pair: Pair) -> dict[str, float]:
@@ -94,15 +86,13 @@ def main(args: argparse.Namespace) -> None:
     engine = load_engine(BUILT_IN[NANO])
     pairs = [read_pair(path) for path in sorted(Path(args.pairs).glob(f"{args.names}_effect.png"))]
     sheet = []
-    print(f"{len(pairs)} pairs, {len(args.finders)} finders\n")
+    print(f"{len(pairs)} pairs, seeds {args.seeds}\n")
     print(f"| added to the mask | {' | '.join(COLUMNS)} |\n|{'---|' * (len(COLUMNS) + 1)}")
-    for name, ways in rows_of(args.bands, args.finders).items():
-        means = []
-        for way in ways:
-            added = [way(pair) for pair in pairs]
-            erased = [
-                yoeo.erase(engine, pair[0], pair[1] + more).image for pair, more in zip(pairs, added, strict=True)
-            ]
+    for name, way in rows_of(args.bands).items():
+        added, means = [way(pair) for pair in pairs], []
+        for seed in args.seeds:
+            grown = [(pair[0], pair[1] + more) for pair, more in zip(pairs, added, strict=True)]
+            erased = [yoeo.erase(engine, *one, seed=seed).image for one in grown]
             scores = [score(*one) for one in zip(added, erased, pairs, strict=True)]
             means.append({column: mean(one[column] for one in scores) for column in COLUMNS})
         print(f"| {name} | {' | '.join(cell(means, column) for column in COLUMNS)} |", flush=True)

@@ -1,11 +1,10 @@
-"""The scenes that the finder of effects learns from: the model of light, point by point, and what is asked for."""
+"""What an object does to the picture around it: the model of light, point by point."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from training.data.effect_scenes import EffectScenes, seen
 from training.data.effects import GAMMA, Effects, random_effects, with_effects
 
 NOTHING = Effects(
@@ -76,21 +75,3 @@ def test_every_random_scene_is_a_picture():
     for _ in range(20):
         shaded = with_effects(GREY, RED, post(), random_effects(rng))
         assert np.isfinite(shaded).all() and shaded.min() >= 0 and shaded.max() <= 1
-
-
-def test_what_is_asked_for_is_what_can_be_seen():
-    shaded = GREY.copy()
-    shaded[:40] += 0.05
-    shaded[40:] += 0.005
-    assert seen(GREY, shaded)[:36].all() and not seen(GREY, shaded)[44:].any()
-
-
-def test_scenes_are_a_pure_function_of_seed_and_index(photos):
-    first, again = (EffectScenes(photos, 48, 20, 3, mattes=False) for _ in range(2))
-    shown = [first[index] for index in range(12)]
-    for key, value in again[7].items():
-        assert value.equal(shown[7][key]), key
-    assert not any(bool((one["effect"] * one["mask"]).any()) for one in shown)
-    areas = [float(one["effect"].mean()) for one in shown]
-    assert min(areas) == 0 and max(areas) > 0.01
-    assert all(0.01 < float(one["mask"].mean()) < 0.5 for one in shown)

@@ -26,8 +26,8 @@ def test_what_is_left_of_a_shadow(erased: torch.Tensor, left: float):
 
 
 def test_the_rows_are_the_mask_bands_what_is_found_and_the_truth():
-    rows = rows_of([2], [])
-    assert list(rows) == ["the mask alone", "a band of 2 px", "what is found without a network", "the true effects"]
-    added = {name: way(PAIR) for name, (way,) in rows.items()}
+    rows = rows_of([2])
+    assert list(rows) == ["the mask alone", "a band of 2 px", "what is found", "the true effects"]
+    added = {name: way(PAIR) for name, way in rows.items()}
     assert not added["the mask alone"].any() and torch.equal(added["the true effects"], EFFECT)
     assert added["a band of 2 px"].sum() == 5 * 2 * 4 + 4 and not (added["a band of 2 px"] * MASK).any()

@@ -15,7 +15,6 @@ from training import (
     prepare_mattes,
     prepare_shards,
     train_detector,
-    train_effects,
     train_eradiff,
     train_vae,
     train_yoeo_stage1,
@@ -26,7 +25,7 @@ from training.data.pairs import ranges_of
 from training.running.endings import run_script
 
 YOEO = [train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
-TRAINERS = [train_detector, train_effects, train_eradiff, train_vae, *YOEO]
+TRAINERS = [train_detector, train_eradiff, train_vae, *YOEO]
 PREPARING = [prepare_entities, prepare_mattes, prepare_shards]
 
 

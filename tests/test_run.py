@@ -19,7 +19,6 @@ from training_runs import ROOT, assert_equal, events_of, killed_at, logged, stat
 
 from training import (
     train_detector,
-    train_effects,
     train_eradiff,
     train_vae,
     train_yoeo_stage1,
@@ -34,7 +33,7 @@ from training.running.optimisation import refuse_sharded
 from training.running.resume import save_for_resume
 from training.running.stopping import SIGNALS
 
-SCRIPTS = [train_detector, train_effects, train_eradiff, train_vae]
+SCRIPTS = [train_detector, train_eradiff, train_vae]
 SCRIPTS += [train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]
 NEEDED = "--base b --teacher t --student s --detector d --images i --out o --objects drawn".split()
 
