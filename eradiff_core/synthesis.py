@@ -5,6 +5,7 @@ Several copies make the look-alikes at which erasers fail most often.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from inpainting_core.masks import grow
 from inpainting_core.shapes import Float
 
 TRIES = 20  # places looked at for one copy
+
+# A picture [3, h, w] and a copy [4, h, w] (``cut_out``) that is to lie on it: the picture in the copy's shadow.
+Cast = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,15 @@ class NoRoom(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """``original`` and ``with_object`` differ nowhere outside the hole, ``mask`` = 1."""
+    """``original`` and ``with_object`` differ only in the hole, ``mask`` = 1, and in what copies cast, ``effect`` = 1.
+
+    The effect is what lies beyond the copies themselves; the hole may hold some of it.
+    """
 
     original: Float[Tensor, "3 h w"]
     with_object: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
+    effect: Float[Tensor, "1 h w"]
 
 
 def synthesise(
@@ -58,10 +66,12 @@ def synthesise(
     thing: Float[Tensor, "4 th tw"],
     generator: torch.Generator,
     ranges: Ranges = Ranges(),
+    cast: Cast | None = None,
 ) -> Pair:
     """Paste copies of ``thing`` (``cut_out`` gives it) onto the part of the picture that ``alpha`` leaves free.
 
-    RGB and alpha in [0, 1].  Raises NoRoom where not even one copy finds a place.
+    RGB and alpha in [0, 1].  ``cast`` gives each copy a shadow or a reflection.  Raises NoRoom where not even one copy
+    finds a place.
     """
     occupied, pasted, with_object, boxes = alpha, torch.zeros_like(alpha), image, torch.zeros_like(alpha)
     for _ in range(_integer(ranges.copies, generator)):
@@ -69,17 +79,18 @@ def synthesise(
         if copy is None:
             continue
         occupied, pasted = torch.maximum(occupied, copy[3:]), torch.maximum(pasted, copy[3:])
-        with_object = copy[:3] + (1 - copy[3:]) * with_object
+        below = cast(with_object, copy) if cast else with_object
+        with_object = torch.where(copy[3:] > 0, copy[:3] + (1 - copy[3:]) * below, below)
         boxes[_box(copy[3:])] = 1
     if not pasted.any():
         raise NoRoom(f"a copy must find {1 - ranges.overlap:.0%} of itself free of the object, got no place for it.")
-    with_object = torch.where(pasted > 0, with_object, image)
+    effect = ((with_object != image).any(0, keepdim=True) & (pasted == 0)).to(alpha)
     reach, form = _integer(ranges.grow_px, generator), _uniform(0, 1, generator)
     if ranges.boxes <= form < ranges.boxes + ranges.loose:
         reach += round(_uniform(*ranges.loose_by, generator) * min(image.shape[1:]))
     mask = grow(boxes[None] if form < ranges.boxes else (pasted > 0).float()[None], reach)[0]
-    assert not ((with_object != image) & (mask == 0)).any(), "the pair differs outside the hole"
-    return Pair(image, with_object, mask)
+    assert not ((with_object != image) & (mask + effect == 0)).any(), "the pair differs outside hole and effect"
+    return Pair(image, with_object, mask, effect)
 
 
 def cut_out(image: Float[Tensor, "3 h w"], alpha: Float[Tensor, "1 h w"]) -> Float[Tensor, "4 th tw"]:

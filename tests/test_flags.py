@@ -21,7 +21,7 @@ from training import (
     train_yoeo_stage2,
     train_yoeo_stage3,
 )
-from training.data.pairs import ranges_of
+from training.data.synthesis_flags import ranges_of
 from training.running.endings import run_script
 
 YOEO = [train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3]

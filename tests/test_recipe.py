@@ -87,7 +87,7 @@ def test_holes_are_shaped_like_another_pictures_entities(tmp_path):
     samples, seen = Composites(tmp_path, 96, 20, 0, "d1"), []
     for index in range(0, 20, 2):  # the first of a pass, whose next one is the other
         rng = np.random.default_rng(index)
-        _, entities = samples.scene(rng, index, 0)
+        _, entities, _ = samples.scene(rng, index, 0)
         pool = samples.shapes(entities, rng, index, 0)
         assert len(pool) == 2 and (pool[0] == (entities == 1)).all(), "its own and the other's"
         seen.append([mask.any(0).sum() > 2 * mask.any(1).sum() for mask in pool])

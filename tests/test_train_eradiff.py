@@ -11,7 +11,7 @@ from training_runs import assert_equal, killed_at, launch_two, logged, state_of
 
 from eradiff_core.synthesis import Ranges
 from training import train_eradiff
-from training.data.pairs import ranges_of
+from training.data.synthesis_flags import ranges_of
 
 SMALL = "--objects drawn --resolution 32 --workers 0 --lr 1e-3 --hole-weight 3 --ema 0.5".split()
 

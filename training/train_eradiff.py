@@ -26,11 +26,12 @@ from inpainting_core.schedule import Schedule, noise_from
 from inpainting_core.self_attention import self_attention
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import above_zero, natural, not_negative, positive, share
-from training.data.pairs import SCENES, Pairs, add_synthesis_flags, ranges_of
+from training.data.pairs import SCENES, Pairs
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import add_images_flags, add_picture_flags, recipe_of
-from training.data.sets import add_pool_flags, held_out_of, samples_of
+from training.data.recipe import Recipe, add_effects_flag, add_images_flags, add_picture_flags, recipe_of
+from training.data.sets import Make, add_pool_flags, held_out_of, samples_of
 from training.data.shown import as_shown
+from training.data.synthesis_flags import add_synthesis_flags, ranges_of
 from training.held_out.pairs import LOOKS, look_along_path, psnr_name
 from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
@@ -61,6 +62,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--objects", choices=sorted(SCENES), default="mattes", help="mattes: the picture's own; drawn: blobs"
     )
     add_synthesis_flags(parser)
+    add_effects_flag(parser)
+    parser.add_argument("--poor-masks", type=share, default=0.0, help="share of the masks made poor (%(default)s)")
     parser.add_argument("--resolution", type=positive, help="side of a training picture in px; left out: as the base")
     add_picture_flags(parser)
     add_pool_flags(parser)
@@ -108,11 +111,15 @@ def main(args: argparse.Namespace) -> None:
     # data
     ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
 
-    def make(folder: str, count: int, seed: int, _: int | None) -> Pairs:
-        return as_shown(lambda size: Pairs(scenes(folder, size, seed, recipe), count, seed, ranges), config)
+    def pairs_of(recipe: Recipe) -> Make:
+        def make(folder: str, count: int, seed: int, _: int | None) -> Pairs:
+            return as_shown(lambda size: Pairs(scenes(folder, size, seed, recipe), count, seed, ranges), config)
+
+        return make
 
     encode = encoded_by(encoder.pair, accelerator, "original", "with_object", "mask")
-    samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 16)
+    samples = samples_of(pairs_of(recipe), encode, encoder, args, accelerator)
+    held_out = held_out_of(pairs_of(recipe.as_judged()), args, 16)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)

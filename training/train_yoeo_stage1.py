@@ -28,7 +28,7 @@ from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import above_zero, not_negative, positive, share
 from training.data.randomness import normal_like, sample_generator
-from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_effects_flag, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -62,6 +62,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--resolution", type=positive, help="side of a training picture in px; left out: as the base")
     add_recipe_flags(parser)
+    add_effects_flag(parser)
     add_pool_flags(parser)
     parser.add_argument(
         "--timestep-power", type=above_zero, default=1.0, help="t = 1000 u^p; 1: uniform, below 1: noisier"
@@ -97,8 +98,9 @@ def main(args: argparse.Namespace) -> None:
     recipe = recipe_of(args)
     make, encode = composites_of(recipe, config, args.holes), encoded_by(encoder, accelerator, "image", "mask")
     samples = samples_of(make, encode, encoder, args, accelerator)
-    seen = held_out_of(make, args, 8, seed=0)
-    judged = held_out_of(composites_of(recipe, config, "d1"), args, 32)
+    plain = recipe.as_judged()
+    seen = held_out_of(composites_of(plain, config, args.holes), args, 8, seed=0)
+    judged = held_out_of(composites_of(plain, config, "d1"), args, 32)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)

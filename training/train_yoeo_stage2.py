@@ -24,7 +24,7 @@ from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import natural, positive
 from training.data.randomness import sample_generator
-from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_effects_flag, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -66,6 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
     )
     add_recipe_flags(parser)
+    add_effects_flag(parser)
     add_pool_flags(parser)
     # the losses
     parser.add_argument("--perceptual", choices=sorted(DISTANCES), default="lpips_vgg", help="(%(default)s)")
@@ -100,7 +101,8 @@ def main(args: argparse.Namespace) -> None:
     recipe = recipe_of(args)
     check_views(recipe.shapes(config.resolution), config.unet)
     make, encode = composites_of(recipe, config, "d1"), encoded_by(encoder, accelerator, "image", "mask")
-    samples, held_out = samples_of(make, encode, encoder, args, accelerator), held_out_of(make, args, 32)
+    samples = samples_of(make, encode, encoder, args, accelerator)
+    held_out = held_out_of(composites_of(recipe.as_judged(), config, "d1"), args, 32)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)

@@ -26,7 +26,7 @@ from training.data.composites import composites_of
 from training.data.encoding import Encoder, encoded_by
 from training.data.flag_values import positive, share
 from training.data.randomness import sample_generator
-from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
+from training.data.recipe import ENTITIES_BESIDE, add_effects_flag, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import add_pool_flags, held_out_of, samples_of
 from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
@@ -85,6 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--resolution", type=positive, help="side of a training picture in px; left out: as the teacher"
     )
     add_recipe_flags(parser)
+    add_effects_flag(parser)
     parser.add_argument("--poor-masks", type=share, default=0.0, help="share of D2's masks made poor (%(default)s)")
     add_pool_flags(parser)
     # the losses
@@ -135,8 +136,9 @@ def main(args: argparse.Namespace) -> None:
     encode = encoded_by(encoder.with_hole, accelerator, "image", "mask")
     sets = [samples_of(make, encode, encoder, args, accelerator, f"d{k + 1}", k) for k, make in enumerate((d1, d2))]
     samples = HalfUnpaired(*sets, run.whole_batch, args.seed, share=0.0 if "d2" in args.without else 0.5)
-    paired = held_out_of(d1, args, 32)
-    unpaired = held_out_of(composites_of(replace(recipe, poor_masks=0.0), config, "d2"), args, 64)
+    plain = recipe.as_judged()
+    paired = held_out_of(composites_of(plain, config, "d1"), args, 32)
+    unpaired = held_out_of(composites_of(plain, config, "d2"), args, 64)
 
     def show(step: int) -> dict[str, float]:
         engine = DiffusersEngine(config, run.kept(), encoder.vae, prompt)

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from inpainting_core.architecture import ModelConfig
 from inpainting_core.buckets import Shape
-from training.data.holes import HOLES, large_entities
+from training.data.effects import COVERED, random_effects, visible_change
+from training.data.holes import HOLES, MAX_COVERED, MAX_HOLE, covered_share, large_entities
 from training.data.labelled import Labelled, read_ids, read_labelled, view_of_ids
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
 from training.data.pools import Facts
@@ -47,7 +48,8 @@ class Composites(Dataset):
     """Views of pictures with a hole each; ``images`` is a folder or, where it ends in .tar, WebDataset shards.
 
     Items: ``image`` RGB in [0, 1] ``[3, h, w]``, ``mask`` ``[1, h, w]`` (1 = hole), ``entities`` ``[h, w]`` ids,
-    ``number`` alone.  Views are squares of ``size``, or where ``block`` is given, shapes of nearly that area: all of a
+    ``number`` alone; of D1 where the recipe asks for effects ``around`` too, the image with what a thing in the hole
+    would cast on it.  Views are squares of ``size``, or where ``block`` is given, shapes of nearly that area: all of a
     block of so many samples have one.  ``holes`` is a key of HOLES.
     """
 
@@ -80,26 +82,49 @@ class Composites(Dataset):
             raise IndexError(index)  # ends a plain loop over the samples
         rng = np.random.default_rng((self.seed, index))
         for ahead in range(MOST_VIEWS):
-            picture, entities = self.scene(rng, index, ahead)
+            picture, entities, cast = self.scene(rng, index, ahead)
             hole = HOLES[self.holes](entities, self.shapes(entities, rng, index, ahead), rng)
             if hole.any():
                 break
         else:
             asked = ASKED.get(self.holes, "pictures must leave room for a hole between their entities")
             raise ValueError(f"{asked}, got {MOST_VIEWS} views without.")
-        if self.holes == "d2" and rng.random() < self.recipe.poor_masks:  # a box might cover a whole entity of D1
-            hole = poor(hole, rng)
-        return {
+        if self.holes == "d2":  # what is added to a hole of D1 might cover a whole entity
+            hole = self.as_given(hole, entities, cast, rng)
+        sample = {
             "image": to_tensor(picture),
             "mask": torch.from_numpy(hole)[None].float(),
             "entities": torch.from_numpy(entities),
             "number": torch.tensor(index),
         }
+        if self.holes == "d1" and self.recipe.effects:
+            sample["around"] = self.around(sample["image"], hole, rng, index)
+        return sample
 
-    def scene(self, rng: np.random.Generator, index: int, ahead: int) -> tuple[Image.Image, np.ndarray]:
-        """A picture and the ids of the entities in it, ``[h, w]`` int."""
+    def as_given(
+        self, hole: np.ndarray, entities: np.ndarray, cast: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """The mask of things as a person may give it: with what they cast, or poor."""
+        if cast.any() and rng.random() < COVERED:
+            within = [entity for entity, share in covered_share(hole, entities).items() if share > MAX_COVERED]
+            larger = hole | np.isin(cast, within)
+            hole = larger if larger.mean() <= MAX_HOLE else hole
+        return poor(hole, rng) if rng.random() < self.recipe.poor_masks else hole
+
+    def around(self, image: Tensor, hole: np.ndarray, rng: np.random.Generator, index: int) -> Tensor:
+        """The image as it would look around a thing in the hole, in the recipe's share of the samples."""
+        if rng.random() >= self.recipe.effects:
+            return image
+        pixels, colours = image.permute(1, 2, 0).numpy(), self.other_view(rng, index, 1) / 255
+        change = visible_change(pixels, colours, hole.astype(np.float32), random_effects(rng))
+        return image + torch.from_numpy(change).permute(2, 0, 1)
+
+    def scene(self, rng: np.random.Generator, index: int, ahead: int) -> tuple[Image.Image, np.ndarray, np.ndarray]:
+        """A picture, the ids of the entities in it, and whose shadow or reflection is where (0: none's); int."""
         picture, entities = self.view(rng, index, ahead)
-        return self.paste_things(picture, rng, index + ahead) if entities is None else (picture, entities)
+        if entities is None:
+            return self.paste_things(picture, rng, index + ahead)
+        return picture, entities, np.zeros_like(entities)
 
     def view(self, rng: np.random.Generator, index: int, ahead: int = 0) -> tuple[Image.Image, np.ndarray | None]:
         """A view of a picture or a smooth surface, with the ids of its entities where these are known."""
@@ -125,15 +150,20 @@ class Composites(Dataset):
 
     def paste_things(
         self, picture: Image.Image, rng: np.random.Generator, index: int
-    ) -> tuple[Image.Image, np.ndarray]:
-        """Up to four things from other pictures, the later over the earlier."""
+    ) -> tuple[Image.Image, np.ndarray, np.ndarray]:
+        """Up to four things from other pictures, the later over the earlier; what is given is as in ``scene``."""
         pixels = np.asarray(picture, dtype=np.float32)
-        entities = np.zeros(pixels.shape[:2], dtype=np.int64)
+        entities, cast = (np.zeros(pixels.shape[:2], dtype=np.int64) for _ in range(2))
+        share = self.recipe.effects
+        effects = random_effects(rng) if share and rng.random() < share else None  # all in the same light
         for entity in range(1, rng.integers(0, 5) + 1):
             colours, alpha = random_thing(self.other_view(rng, index, entity), *entities.shape, rng)
+            if effects is not None:
+                change = 255 * visible_change(pixels / 255, colours / 255, alpha, effects)
+                pixels, cast[change.any(-1)] = pixels + change, entity
             pixels = pixels + alpha[..., None] * (colours - pixels)
             entities[alpha > 0.5] = entity
-        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), entities
+        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), entities, cast
 
     def shapes(self, entities: np.ndarray, rng: np.random.Generator, index: int, ahead: int) -> list[np.ndarray]:
         """What holes may be shaped like: the picture's own things and another picture's, or drawn blobs."""

@@ -92,7 +92,7 @@ class EntityScenes(Dataset):
             ghost = rng.random() >= 0.5
             pixels = self.thing(pixels, rng, index, rng.uniform(0.05, 0.35))[0] if ghost else smear(pixels, rng)
         picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-        picture, entities = self.pictures.paste_things(picture, rng, index)
+        picture, entities, _ = self.pictures.paste_things(picture, rng, index)
         if rng.random() < 0.4:
             pixels, alpha = self.thing(np.asarray(picture, dtype=np.float32), rng, index, rng.uniform(0.65, 1.0))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

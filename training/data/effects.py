@@ -8,18 +8,24 @@ lamp or the sun and from the whole sky.  The object
 - is mirrored in a glossy ground: light x (1 - r) + r x the mirrored object, weaker and blurrer with its distance;
 - sends its own colour on to what lies near it (bleeding): light + share x colour x occlusion.
 
-Two views: an object that stands on its lowest row, and one that lies flat and is seen from above.
+Two views: an object that stands on its lowest row, and one that lies flat and is seen from above.  With ``--effects``
+the training pictures of both methods show things so, and an eraser learns what to expect around a hole.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 
+from eradiff_core.synthesis import Cast
 from inpainting_core.shapes import Float
 
 Plane = Float[np.ndarray, "h w"]
 Picture = Float[np.ndarray, "h w 3"]
+VISIBLE = 4 / 255  # a change of a channel: what is fainter is left away
+COVERED = 0.5  # of the masks take in what their things cast, as one that was grown to the effects does
 GAMMA = 2.2  # of a display; near enough to sRGB's curve
 STEPS = 8  # layers of an object's height, seen from above
 CONTACT_ROWS = 0.12  # of a standing object's height: how much of it is near the ground
@@ -79,6 +85,29 @@ def with_effects(background: Picture, colours: Picture, alpha: Plane, effects: E
     mean = (own * alpha[..., None]).sum((0, 1)) / alpha.sum()
     lit += effects.bleeding * hidden[..., None] * mean * light
     return lit.clip(0, 1) ** (1 / GAMMA)
+
+
+def visible_change(background: Picture, colours: Picture, alpha: Plane, effects: Effects) -> Picture:
+    """What ``with_effects`` adds to the background, in [-1, 1]: less by VISIBLE, so that it ends without an edge.
+
+    Exactly 0 where no more than that is seen, and everywhere without an object (an alpha that nowhere reaches 1/2).
+    """
+    if alpha.max() <= 0.5:
+        return np.zeros_like(background)
+    change = with_effects(background, colours, alpha, effects) - background
+    return (np.sign(change) * np.maximum(np.abs(change) - VISIBLE, 0)).astype(background.dtype)
+
+
+def casting(rng: np.random.Generator) -> Cast:
+    """What objects do to the pictures around them in the light of one scene."""
+    effects = random_effects(rng)
+
+    def cast(picture: Tensor, copy: Tensor) -> Tensor:
+        background, colours = (one.permute(1, 2, 0).numpy() for one in (picture, copy[:3] / copy[3:].clamp_min(1e-3)))
+        change = visible_change(background, colours.clip(0, 1), copy[3].numpy(), effects)
+        return picture + torch.from_numpy(change).permute(2, 0, 1)
+
+    return cast
 
 
 def occlusion(alpha: Plane, base: int, height: int, reach: float, standing: bool) -> Plane:

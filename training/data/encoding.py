@@ -56,11 +56,16 @@ class Encoder:
         image: Float[Tensor, "b 3 h w"],
         mask: Float[Tensor, "b 1 h w"],
         shown: Float[Tensor, "b 3 h w"] | None = None,
+        around: Float[Tensor, "b 3 h w"] | None = None,
     ) -> Encoded:
-        """Pictures and their holes, which hold a copy where a network is ``shown`` one."""
+        """Pictures and their holes, which hold a copy where a network is ``shown`` one.
+
+        ``around`` are the pictures that are seen around the holes where those are not the truth, which has no shadow.
+        """
         image, mask = image.to(self.device), mask.to(self.device)
         shown = None if shown is None else shown.to(self.device)
-        both = self.encode(torch.cat([image, masked_picture(image, mask, self.under_hole, shown)]))
+        seen = image if around is None else around.to(self.device)
+        both = self.encode(torch.cat([image, masked_picture(seen, mask, self.under_hole, shown)]))
         latent, masked = both.chunk(2)
         return {"latent": latent, "masked": masked, "mask": max_pool2d(mask, image.shape[-1] // latent.shape[-1])}
 
@@ -69,9 +74,10 @@ class Encoder:
         image: Float[Tensor, "b 3 h w"],
         mask: Float[Tensor, "b 1 h w"],
         shown: Float[Tensor, "b 3 h w"] | None = None,
+        around: Float[Tensor, "b 3 h w"] | None = None,
     ) -> Encoded:
         """And the hole at the picture's size, which a detector looks at."""
-        return self(image, mask, shown) | {"hole": mask.to(self.device)}
+        return self(image, mask, shown, around) | {"hole": mask.to(self.device)}
 
     @torch.no_grad()
     def pair(
@@ -83,23 +89,27 @@ class Encoder:
     ) -> Encoded:
         """A picture with and without an object.
 
-        Outside the hole the object's latent is the original's: an autoencoder's norms and attention reach everywhere.
+        Where the two pictures are alike the object's latent is the original's, for an autoencoder's norms and attention
+        reach everywhere: outside the hole, unless something of the object, or its shadow, is there.
         """
-        encoded = self(original, mask, shown)
+        encoded = self(original, mask, shown, with_object)
         latent = self.encode(with_object)
-        return encoded | {"object": torch.where(encoded["mask"] > 0, latent, encoded["latent"])}
+        changed = (original != with_object).any(1, keepdim=True).to(latent)
+        cells = max_pool2d(torch.maximum(mask.to(latent), changed), original.shape[-1] // latent.shape[-1])
+        return encoded | {"object": torch.where(cells > 0, latent, encoded["latent"])}
 
 
 def encoded_by(
     encode: Callable[..., Encoded], accelerator: "Accelerator", *keys: str
 ) -> Callable[[dict[str, Tensor]], Encoded]:
-    """What an ``Encoder`` makes of these parts of a batch, and of what its network is ``shown``, if there is such.
+    """What an ``Encoder`` makes of these parts of a batch, and of what its network is ``shown`` and sees ``around``.
 
     In the precision that the run works in.
     """
 
     def encoded(batch: dict[str, Tensor]) -> Encoded:
         with accelerator.autocast():
-            return encode(*(batch[key] for key in keys), batch.get("shown"))
+            seen = {key: batch[key] for key in ("shown", "around") if key in batch}
+            return encode(*(batch[key] for key in keys), **seen)
 
     return encoded

@@ -4,7 +4,6 @@ The object is known by its matte (``training.prepare_mattes`` writes them), or d
 where there is no matting model to ask.  Sample number ``i`` is a pure function of (seed, i).
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eradiff_core.synthesis import NoRoom, Ranges, cut_out, synthesise
-from training.data.flag_values import above_zero, natural, not_negative, positive, share
+from eradiff_core.synthesis import Cast, NoRoom, Pair, Ranges, cut_out, synthesise
+from training.data.effects import COVERED, casting
 from training.data.mattes import list_with_mattes, name_refused, read_picture_and_matte
 from training.data.pictures import jitter_colour, random_view, smooth_picture, to_tensor
 from training.data.pools import Facts
+from training.data.poor_masks import poor
 from training.data.randomness import sample_generator
 from training.data.reading import BROKEN, Unusable, open_picture, read_bounded
 from training.data.recipe import PUBLISHED, Recipe
@@ -35,7 +35,11 @@ MOST_VIEWS = 100  # in a row without room for a copy: then the mattes show more 
 
 
 class Pairs(Dataset):
-    """Items: ``original`` and ``with_object`` RGB in [0, 1] ``[3, s, s]``, ``mask`` ``[1, s, s]``, ``number`` alone."""
+    """Items: ``original`` and ``with_object`` RGB in [0, 1] ``[3, s, s]``, ``mask`` ``[1, s, s]``, ``number`` alone.
+
+    The original is without copies and without what they cast.  Where the scenes' recipe asks for effects or for poor
+    masks, the mask need not hold all in which the two pictures differ.
+    """
 
     def __init__(self, scene: Scenes, length: int, seed: int, ranges: Ranges):
         self.scene, self.length, self.seed, self.ranges = scene, length, seed, ranges
@@ -55,7 +59,8 @@ class Pairs(Dataset):
         rng, generator = np.random.default_rng((self.seed, index)), sample_generator(self.seed, index)
         for ahead in range(MOST_VIEWS):
             try:
-                pair = synthesise(*self.scene(rng, index + ahead), generator, self.ranges)
+                scene = self.scene(rng, index + ahead)
+                pair = synthesise(*scene, generator, self.ranges, self.cast(rng))
                 break
             except NoRoom:
                 continue  # this view is full of its object; the next picture
@@ -64,8 +69,22 @@ class Pairs(Dataset):
                 f"objects must leave room beside them for a copy, got {MOST_VIEWS} views in a row without: "
                 "do the mattes show one object each, white on black, and not what lies around it?"
             )
-        number = torch.tensor(index)
-        return {"original": pair.original, "with_object": pair.with_object, "mask": pair.mask, "number": number}
+        mask, number = self.mask_of(pair, rng), torch.tensor(index)
+        return {"original": pair.original, "with_object": pair.with_object, "mask": mask, "number": number}
+
+    def cast(self, rng: np.random.Generator) -> Cast | None:
+        """What the copies of one picture do to it, all in the same light; None where they do nothing."""
+        share = self.scene.recipe.effects
+        return casting(rng) if share and rng.random() < share else None
+
+    def mask_of(self, pair: Pair, rng: np.random.Generator) -> Tensor:
+        """The copies' mask as a person may give it: with what they cast, or poor; ``[1, s, s]``."""
+        mask, share = pair.mask, self.scene.recipe.poor_masks
+        if pair.effect.any() and rng.random() < COVERED:
+            mask = torch.maximum(mask, pair.effect)
+        if share and rng.random() < share:
+            mask = torch.from_numpy(poor(mask[0].numpy() > 0, rng))[None].to(mask)
+        return mask
 
 
 def with_mattes(images: str | Path) -> tuple[Source, np.ndarray]:
@@ -84,43 +103,6 @@ def with_mattes(images: str | Path) -> tuple[Source, np.ndarray]:
     if not len(numbers):
         raise ValueError(f"shards must hold a picture with a matte, got none among {len(shards)} in {images}.")
     return shards, numbers
-
-
-def add_synthesis_flags(parser: argparse.ArgumentParser) -> None:
-    """Those of ``Ranges``."""
-    usual = Ranges()
-    two = {"nargs": 2, "metavar": ("LOW", "HIGH")}
-    parser.add_argument(
-        "--copies", type=positive, default=usual.copies[1], help="at most so many of a picture's object"
-    )
-    parser.add_argument("--scale", type=above_zero, default=usual.scale, help="of a copy %(default)s", **two)
-    parser.add_argument(
-        "--turn", type=not_negative, default=usual.turn_deg, help="of a copy, at most; degrees (%(default)s)"
-    )
-    parser.add_argument(
-        "--largest", type=above_zero, default=usual.largest, help="copy, of the shorter side (%(default)s)"
-    )
-    parser.add_argument("--overlap", type=share, default=usual.overlap, help="of a copy with others (%(default)s)")
-    parser.add_argument("--grow", type=natural, default=usual.grow_px, help="of the hole; px %(default)s", **two)
-    parser.add_argument("--boxes", type=share, default=usual.boxes, help="share of holes that are boxes (%(default)s)")
-    parser.add_argument("--loose", type=share, default=usual.loose, help="share that reach far beyond (%(default)s)")
-
-
-def ranges_of(args: argparse.Namespace) -> Ranges:
-    """What ``add_synthesis_flags`` was told.  Raises ValueError for a range that falls."""
-    for name, (low, high) in {"scale": args.scale, "grow": args.grow}.items():
-        if low > high:
-            raise ValueError(f"--{name} must be given from low to high, got {low} {high}.")
-    return Ranges(
-        copies=(1, args.copies),
-        scale=tuple(args.scale),
-        turn_deg=args.turn,
-        largest=args.largest,
-        overlap=args.overlap,
-        grow_px=tuple(args.grow),
-        boxes=args.boxes,
-        loose=args.loose,
-    )
 
 
 class DrawnScenes:

@@ -5,13 +5,14 @@ labels, and needs all of it.
 """
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from inpainting_core.buckets import Shape, shapes_of_area
-from training.data.flag_values import natural
+from training.data.flag_values import natural, share
 
 UNLABELLED = ("refused", "drawn")
+LATER = ("poor_masks", "effects")  # pools that were made before there were such still fit where they are off
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Recipe:
     One picture in ``smooth_every`` is a procedural smooth surface, 0: none.  ``colour_jitter`` shows pictures in other
     lights, ``drawn_shapes`` makes holes of drawn blobs rather than of another picture's entities.  ``squares``: views
     are squares, not of the shape nearest to their picture's.  ``left_out`` is a csv of pictures that turned bad.
-    ``poor_masks`` is the share of things' masks (D2) that are made poor (``training.data.poor_masks``).
+    ``poor_masks`` is the share of things' masks (D2, and EraDiff's) that are made poor (``training.data.poor_masks``),
+    ``effects`` that of the pictures in which things have shadows and reflections (``training.data.effects``).
     """
 
     unlabelled: str = "refused"
@@ -31,15 +33,20 @@ class Recipe:
     squares: bool = False
     left_out: Path | None = None
     poor_masks: float = 0.0
+    effects: float = 0.0
 
     def shapes(self, size: int) -> list[Shape]:
         """Of the views of a training at this size."""
         return [(size, size)] if self.squares else shapes_of_area(size)
 
     def facts(self) -> dict[str, object]:
-        """What the samples depend on; pools that were made before masks could be poor still fit."""
-        usual = {"left_out"} if self.poor_masks else {"left_out", "poor_masks"}
-        return {key: value for key, value in asdict(self).items() if key not in usual}
+        """What the samples depend on."""
+        facts = {key: value for key, value in asdict(self).items() if key != "left_out"}
+        return {key: value for key, value in facts.items() if value or key not in LATER}
+
+    def as_judged(self) -> "Recipe":
+        """The recipe of held-out samples: what is made worse or harder in training is not, so that runs compare."""
+        return replace(self, poor_masks=0.0, effects=0.0)
 
 
 ENTITIES_BESIDE = "NAME_entities.png beside NAME is its id map"
@@ -76,6 +83,13 @@ def add_picture_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--colour-jitter", action="store_true", help="pictures in other lights")
 
 
+def add_effects_flag(parser: argparse.ArgumentParser) -> None:
+    """Of the sets that erasers train on."""
+    parser.add_argument(
+        "--effects", type=share, default=0.0, help="share of pictures whose things cast shadows, ... (%(default)s)"
+    )
+
+
 def recipe_of(args: argparse.Namespace) -> Recipe:
     """The recipe that a script's flags ask for; pictures that turn bad are listed in the run folder."""
     return Recipe(
@@ -86,4 +100,5 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         squares=getattr(args, "squares", True),
         left_out=Path(args.out) / "left_out.csv",
         poor_masks=getattr(args, "poor_masks", 0.0),
+        effects=getattr(args, "effects", 0.0),
     )

@@ -15,7 +15,8 @@ from inpainting_core.copying import FINER, smaller
 from inpainting_core.latents import masked_picture
 from training.data.pools import Facts
 
-PICTURES = ("image", "original", "with_object")
+PICTURES = ("image", "original", "with_object", "around")
+SEEN = ("around", "with_object", "image")  # the first of these that a sample has is what lies around its hole
 
 
 class Shown(Dataset):
@@ -34,8 +35,8 @@ class Shown(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         sample = self.samples[index]
         large = {key: sample[key] for key in PICTURES if key in sample}
-        first, hole = next(iter(large.values())), sample["mask"]  # pictures with and without objects are alike around
-        shown = masked_picture(first[None], hole[None], "copied")[0]
+        around, hole = next(large[key] for key in SEEN if key in large), sample["mask"]
+        shown = masked_picture(around[None], hole[None], "copied")[0]
         sample |= {key: smaller(picture) for key, picture in large.items()}
         sample |= {"shown": smaller(shown), "mask": F.max_pool2d(hole, FINER)}
         if "entities" in sample:
