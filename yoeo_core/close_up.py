@@ -41,13 +41,13 @@ def entities_near(
 
 
 def view_around(part: Bool[Tensor, "h w"]) -> tuple[slice, slice]:
-    """Rows and columns of a view around a painted part: a square, as far as its picture reaches."""
+    """Rows and columns of a view around a painted part: a square, as far as the picture is large enough."""
     top, left, bottom, right = box_around(part[None, None].float())
     side = round(AROUND * max(bottom - top, right - left))
     spans = []
     for first, last, whole in ((top, bottom, part.shape[0]), (left, right, part.shape[1])):
-        start = (first + last - side) // 2
-        spans.append(slice(max(0, start), min(whole, start + side)))
+        start = max(0, min((first + last - side) // 2, whole - side))
+        spans.append(slice(start, min(whole, start + side)))
     return spans[0], spans[1]
 
 

@@ -3,7 +3,8 @@
 A brush stroke lies inside its entity and covers little of it; a box holds its entity and much else besides.  So the
 entity that a painted part means is the one for which two shares together are greatest: of the part in the entity,
 and of the entity in the part.  At least one of them must be a half, or nothing is meant.  And what a part that is
-mostly something else holds must span it: a box around a man does not mean his tie.
+mostly something else holds must span it: a box around a man does not mean his tie.  A thing that the detector is not
+certain of ends where the box around most of it ends.
 
 What a box or a closed line holds is cut out by its colours, unless the detector is certain of what it means: a box says
 where a thing ends, which a small detector does not see.  A part that means nothing stays.
@@ -51,7 +52,9 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
     cuts = [_cut(part, picture) if ask else None for part, ask in zip(parts, unsure, strict=True)]
     meant = [i if cut is None else None for i, cut in zip(meant, cuts, strict=True)]
     masks = [part if cut is None else cut for part, cut in zip(parts, cuts, strict=True)]
-    masks = [mask if i is None else entities.masks[i].cpu() for mask, i in zip(masks, meant, strict=True)]
+    masks = [
+        mask if i is None else _within(part, entities, i) for part, mask, i in zip(parts, masks, meant, strict=True)
+    ]
     union = torch.stack(masks).any(0) if masks else torch.zeros_like(labels, dtype=torch.bool)
     scores = tuple(None if i is None else entities.scores[i].item() for i in meant)
     return Snapped(union[None, None].to(rough), scores, tuple(cut is not None for cut in cuts))
@@ -71,6 +74,17 @@ def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
     best = int((of_part + of_entity).masked_fill(~meant, -1).argmax())
     spans = of_part[best] >= FILL and spanned(entities.masks[best].cpu() & filled, filled)
     return best if of_part[best] >= MEANT or spans else None
+
+
+def _within(part: Bool[Tensor, "h w"], entities: Entities, i: int) -> Bool[Tensor, "h w"]:
+    """An entity that a part means; what reaches out of a box that holds most of it is left out, unless it is certain.
+
+    A part that lies in its entity is a broad stroke, however square.
+    """
+    mask, filled = entities.masks[i].cpu(), held(part)
+    both = (mask & filled).sum()
+    holds = (is_box(part) or is_closed(part)) and both >= MEANT * mask.sum() and both < BOX * filled.sum()
+    return mask & filled if holds and entities.scores[i] < CERTAIN else mask
 
 
 def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "h w"] | None:

@@ -13,7 +13,8 @@ from scipy import ndimage
 from training.data.labelled import Labelled, read_labelled
 from training.data.stream import Source, Stream
 
-WIDEST_VIEW = 2.5  # of a thing's longer side
+VIEW = (1.25, 2.0)  # of a thing's longer side: what Snap looks at is 1.5 times as wide, from a box a fifth too large
+OFF = 0.15  # of the room beside a thing: so far it lies off the middle
 SMALLEST = 40  # px of a thing's longer side: less of it teaches nothing when it is enlarged
 MOST_PICTURES = 20  # in a row without a thing of that size: then the maps are the wrong ones
 LENGTHS = (0.15, 0.9)  # of a scene's side: a pasted thing's longer side
@@ -79,15 +80,15 @@ class RealThings:
 def window_around(thing: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float, float]:
     """A square (left, top, right, bottom) about a thing ``[h, w]``, within its picture.
 
-    It is 1 to ``WIDEST_VIEW`` times as wide as the thing is long, where the picture allows, and the thing lies anywhere
-    in it, as a box that is drawn by hand is off to one side.
+    It is ``VIEW`` times as wide as the thing is long, where the picture allows, and the thing lies near its middle, as
+    in a box that is drawn by hand.
     """
     rows, columns = ndimage.find_objects(thing.astype(np.uint8))[0]
     longer = max(rows.stop - rows.start, columns.stop - columns.start)
-    side = min(longer * np.exp(rng.uniform(0, np.log(WIDEST_VIEW))), *thing.shape)
+    side = min(longer * np.exp(rng.uniform(*np.log(VIEW))), *thing.shape)
     corner = []
     for span, whole in ((columns, thing.shape[1]), (rows, thing.shape[0])):
         spare = side - (span.stop - span.start)
-        first = span.start - spare * rng.uniform(0.2, 0.8)
+        first = span.start - spare * rng.uniform(0.5 - OFF, 0.5 + OFF)
         corner.append(float(np.clip(first, 0, whole - side)))
     return (*corner, corner[0] + side, corner[1] + side)
