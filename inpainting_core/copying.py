@@ -2,7 +2,7 @@
 
 The network works on half as large a picture as the copy is made of (``complete``): it need not draw what is copied.
 Its colours are a mean of all that might stand there, the copy's are those of one thing that might: each is wrong in
-its own way, and a mean of both is nearer to the truth than either.  So it is taken, of what is coarser than texture.
+its own way.  So a little of the network's is taken, of what is coarser than texture.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Correction = Callable[[Tensor, Tensor, Tensor], Float[Tensor, "n 3 h w"]]
 
 FINER = 2  # times as large as the network's is the picture that is copied
 COARSE_PX = 6  # at the network's size: what a mean within so many pixels, taken twice, leaves over
-SHARE = 0.25  # of it that is the network's
+SHARE = 0.1  # of it that is the network's
 
 
 def copying(fill: Correction, generators: list[torch.Generator], frames: int) -> Fill:
@@ -52,7 +52,7 @@ def copy(view: Float[Tensor, "1 3 h w"], hole: Float[Tensor, "1 1 h w"], generat
 def coarsely_as(
     drawn: Float[Tensor, "n 3 y x"], copies: Float[Tensor, "n 3 h w"], hole: Float[Tensor, "1 1 h w"]
 ) -> Float[Tensor, "n 3 h w"]:
-    """The copies without a quarter of their coarse difference from the network's fills in the hole.  RGB in [0, 1]."""
+    """The copies without a tenth of their coarse difference from the network's fills in the hole.  RGB in [0, 1]."""
     difference, inside = drawn - smaller(copies), F.max_pool2d(hole, FINER)
     for _ in range(2):
         difference = mean_around(difference, inside, COARSE_PX)

@@ -1,13 +1,13 @@
 """Complete a picture by copying: its hole becomes a patchwork of its surroundings, agreed on from coarse to fine.
 
-Each pixel of the hole is what the patches that lie over it, each a copy of a known one, agree on; the copies are those
-most like what was agreed on before (Wexler, Shechtman & Irani 2007, Space-time completion of video).  The coarsest
-picture is first filled from the edge inwards, and patches are compared by their texture too, for at a coarse size a
-lawn and a wall are the same (Newson et al. 2014, Video inpainting of complex scenes).
+Each pixel of the hole is what the patches that lie over it, each a copy of a known one, agree on (``patchwork``); the
+copies are those most like what was agreed on before (Wexler, Shechtman & Irani 2007, Space-time completion of video).
+The coarsest picture is first filled from the edge inwards, and patches are compared by their texture too, for at a
+coarse size a lawn and a wall are the same (Newson et al. 2014, Video inpainting of complex scenes).
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,58 +15,18 @@ from torch.nn import functional as F
 
 from inpainting_core.choosing import Copies
 from inpainting_core.membrane import spread
-from inpainting_core.patches import SIDE, Grid, basis_of, codes_of, codes_wanted, distances, improved, nearest, price_of
+from inpainting_core.patches import SIDE, Grid, codes_wanted, distances, improved, nearest, price_of
+from inpainting_core.patchwork import AGREEMENT, LAST_AGREEMENT, Places, Size, agreed, best_sources, melded, offsets
 from inpainting_core.shapes import Float, Int
 from inpainting_core.texture import mean_around
 
 COARSEST_PX = 80  # the side of a square as large, at least: in less, too little is left of a structure to copy it
 ROUNDS = (6, 6, 3)  # of searching and agreeing, from the coarsest picture on; the last number holds for all finer ones
 PEELED_FROM = 3000  # sources that the first fill is taken from
-AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
 VOTERS = 5  # whose median it is, so that a speck beside one of them is not sown
 TEXTURE = 2.0  # how much texture counts beside colours
 TEXTURE_PX = 2  # it is a mean within so many pixels
 FEWEST = 50  # sources that a picture can be completed from
-
-
-@dataclass(frozen=True, eq=False)
-class Size:
-    """The picture at one size, its colours, and texture where it is searched; ``known`` is 1 outside the hole."""
-
-    picture: Float[Tensor, "1 c h w"]
-    known: Float[Tensor, "1 1 h w"]
-
-    @cached_property
-    def grid(self) -> Grid:
-        return Grid(1 - self.known)
-
-    @cached_property
-    def basis(self) -> Float[Tensor, "d c side side"]:
-        return basis_of(self.picture, self.grid)
-
-    @cached_property
-    def codes(self) -> Float[Tensor, "n d"]:
-        return codes_of(self.picture, self.basis)
-
-    @cached_property
-    def open_pixels(self) -> Int[Tensor, "p 2"]:
-        """Row and column of each pixel to be filled."""
-        return (self.known[0, 0] == 0).nonzero()
-
-    @cached_property
-    def over(self) -> Int[Tensor, "p k"]:
-        """For each pixel to be filled the targets that lie over it, by their place among the targets; -1 is none."""
-        y, x = (self.open_pixels[:, axis, None] - offset for axis, offset in enumerate(offsets(self.known.device)))
-        number = self.grid.number(y, x)
-        return torch.where(number < 0, -1, self.grid.place[number])
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where each patch of a hole is copied from, a field of its ``Grid``, and how well it fits, a squared distance."""
-
-    field: Int[Tensor, "t"]
-    distance: Float[Tensor, "t"]
 
 
 def complete(
@@ -99,51 +59,45 @@ def copied_from(places: Places | None, view: Float[Tensor, "1 3 h w"], hole: Flo
     if places is None:
         made, sources = spread(size.picture, known), torch.full((1, 2, *view.shape[-2:]), -1, device=view.device)
     else:
-        made = agreed(size, places.field, places.distance, LAST_AGREEMENT)
-        sources = best_sources(size, places)
+        made, sources = melded(size, places, LAST_AGREEMENT), best_sources(size, places)
     return Copies(view * known.to(view) + made.to(view) * hole, sources)
-
-
-def best_sources(size: Size, places: Places) -> Int[Tensor, "1 2 h w"]:
-    """Where each pixel of the hole stands in the best of the patches that are copied over it; -1 outside the hole."""
-    best = torch.where(size.over >= 0, places.distance[size.over.clamp(min=0)], torch.inf).argmin(1)
-    patch = places.field[size.over[torch.arange(len(best), device=best.device), best]]
-    down, right = offsets(best.device)
-    y, x = patch // size.grid.columns + down[best], patch % size.grid.columns + right[best]
-    sources = torch.full((1, 2, *size.picture.shape[-2:]), -1, device=best.device)
-    sources[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = torch.stack([y, x])
-    return sources
 
 
 def agree_on_places(sizes: list[Size], generator: torch.Generator) -> Places:
     """Where the hole of the first of these pictures, the largest, is copied from; searched from the last on."""
-    *larger, coarsest = sizes
-    picture, grid = peeled(coarsest, generator), coarsest.grid
-    price = torch.zeros_like(grid.known, dtype=picture.dtype)
+    largest, coarsest = sizes[0], sizes[-1]
+    places = among_all(coarsest, peeled(coarsest, generator))
+    for number, (below, size) in enumerate(pairwise(reversed(sizes)), start=1):
+        field = finer(places.field, below.grid, size.grid)
+        agree = agreed if size is largest else melded  # where it would take longest, it is joined when it is copied
+        places = among_neighbours(size, field, agree, ROUNDS[min(number, len(ROUNDS) - 1)], generator)
+    return places
+
+
+def among_all(size: Size, picture: Float[Tensor, "1 5 h w"]) -> Places:
+    """Where the hole of a small picture is copied from, beginning with a fill: each patch is compared with all."""
+    price = torch.zeros_like(size.grid.known, dtype=picture.dtype)
     for left in reversed(range(ROUNDS[0])):
-        field, distance = nearest(codes_wanted(picture, coarsest.basis, grid), coarsest.codes, grid, price)
-        price = price_of(field, distance, grid)
-        if left or larger:
-            picture = agreed(coarsest, field, distance, AGREEMENT)
-    for number, size in enumerate(reversed(larger), start=1):
-        field, grid = finer(field, grid, size.grid), size.grid
-        picture = agreed(size, field, torch.ones_like(field, dtype=picture.dtype), 0)
-        wanted = codes_wanted(picture, size.basis, grid)
-        distance = distances(wanted, size.codes, field)
-        for left in reversed(range(ROUNDS[min(number, len(ROUNDS) - 1)])):
-            price = price_of(field, distance, grid)
-            field, distance = improved(field, wanted, size.codes, grid, price, generator)
-            if left or size is not sizes[0]:
-                picture = agreed(size, field, distance, AGREEMENT)
-            if left:
-                wanted = codes_wanted(picture, size.basis, grid)
-    return Places(field, distance)
+        places = Places(*nearest(codes_wanted(picture, size.basis, size.grid), size.codes, size.grid, price))
+        price = price_of(*places, size.grid)
+        if left:
+            picture = melded(size, places, AGREEMENT)
+    return places
 
 
-def offsets(device: torch.device) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
-    """Row and column of each pixel in a patch."""
-    k = torch.arange(SIDE**2, device=device)
-    return k // SIDE, k % SIDE
+def among_neighbours(
+    size: Size, field: Int[Tensor, "t"], agree: Callable[..., Tensor], rounds: int, generator: torch.Generator
+) -> Places:
+    """Where the hole is copied from, beginning with a field: each patch looks at what its neighbours found."""
+    places, agreement = Places(field, torch.ones_like(field, dtype=size.picture.dtype)), 0.0
+    for number in range(rounds):
+        wanted = codes_wanted(agree(size, places, agreement), size.basis, size.grid)
+        if number == 0:
+            places = Places(field, distances(wanted, size.codes, field))
+        price = price_of(*places, size.grid)
+        places = Places(*improved(places.field, wanted, size.codes, size.grid, price, generator))
+        agreement = AGREEMENT
+    return places
 
 
 def with_texture(picture: Float[Tensor, "1 3 h w"], known: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "1 5 h w"]:
@@ -204,23 +158,3 @@ def finer(field: Int[Tensor, "s"], coarse: Grid, fine: Grid) -> Int[Tensor, "t"]
     from_y = 2 * (source // coarse.columns + half) + y - 2 * below_y - half
     from_x = 2 * (source % coarse.columns + half) + x - 2 * below_x - half
     return fine.number(from_y.clamp(0, fine.rows - 1), from_x.clamp(0, fine.columns - 1))
-
-
-def agreed(
-    size: Size, field: Int[Tensor, "t"], distance: Float[Tensor, "t"], agreement: float
-) -> Float[Tensor, "1 c h w"]:
-    """The picture with each pixel of its hole as the patches copied over it have it, a mean that is weighted by how
-    well they fit: e to the minus ``agreement`` times their distance beyond the best one's, in units of the mean one's.
-    """
-    some, place = size.over >= 0, size.over.clamp(min=0)
-    far = torch.where(some, distance[place], 0)
-    mean = far.sum(1, keepdim=True) / some.sum(1, keepdim=True)
-    best = torch.where(some, far, torch.inf).amin(1, keepdim=True)
-    weight = some * torch.exp(-agreement * (far - best) / mean.clamp_min(torch.finfo(mean.dtype).tiny))
-    down, right = offsets(field.device)
-    y, x = field[place] // size.grid.columns + down, field[place] % size.grid.columns + right
-    copies = size.picture[0].flatten(1).T[y * size.picture.shape[-1] + x]
-    picture = size.picture.clone()
-    made = (weight[..., None] * copies).sum(1) / weight.sum(1, keepdim=True)
-    picture[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = made.T
-    return picture

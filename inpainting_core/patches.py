@@ -17,6 +17,7 @@ CODE = 24  # numbers
 LEARNED_FROM = 2000  # patches
 STEPS = (1, 2, 4)  # patches between a target and the neighbours that it asks
 TRIES = 4  # random places a target looks at, each three times as near as the one before
+LIGHT = 0.25  # of how far two patches' colours lie apart in the mean, beside how their pixels differ
 PRICE = 0.1  # of a use beyond the first, in units of the mean distance
 AT_ONCE = 1024  # targets that are compared with everything at once, for the memory's sake
 
@@ -55,14 +56,22 @@ def basis_of(picture: Float[Tensor, "1 c h w"], grid: Grid) -> Float[Tensor, "d 
     some = grid.sources[:: -(-len(grid.sources) // LEARNED_FROM)]
     offset = torch.arange(SIDE, device=picture.device)
     y, x = (start[:, None] + offset for start in (some // grid.columns, some % grid.columns))
-    patches = picture[0][:, y[:, :, None], x[:, None, :]].transpose(0, 1).flatten(1)
+    patches = less_of_light(picture[0][:, y[:, :, None], x[:, None, :]].transpose(0, 1)).flatten(1)
     centred = patches - patches.mean(0)
     components = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -CODE:]
-    return components.T.unflatten(1, (picture.shape[1], SIDE, SIDE)).contiguous()
+    return less_of_light(components.T.unflatten(1, (picture.shape[1], SIDE, SIDE))).contiguous()
+
+
+def less_of_light(patches: Float[Tensor, "n c side side"]) -> Float[Tensor, "n c side side"]:
+    """The patches with ``LIGHT`` of their colours' means: what a copy has too much of light is taken out of it
+    (``gradients.joined``)."""
+    mean = patches[:, :3].mean((2, 3), keepdim=True)
+    return torch.cat([patches[:, :3] - (1 - LIGHT) * mean, patches[:, 3:]], 1)
 
 
 def codes_of(picture: Float[Tensor, "1 c h w"], basis: Float[Tensor, "d c side side"]) -> Float[Tensor, "n d"]:
-    """The codes of all patches; how far two lie apart is about the distance of their patches, and never more."""
+    """The codes of all patches; how far two lie apart is about the distance of their patches (``less_of_light``), and
+    never more."""
     return F.conv2d(picture, basis)[0].flatten(1).T.contiguous()
 
 

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpainting_core.choosing import Copies
-from inpainting_core.exemplar import Places, copied_from, find_places
+from inpainting_core.exemplar import copied_from, find_places
 from inpainting_core.masks import dilate
 from inpainting_core.patches import SIDE
+from inpainting_core.patchwork import Places
 from inpainting_core.shapes import Bool, Float
 
 ALIKE = 0.06  # 15 levels of 255, a mean over a patch: noise of compression stays below, a passer-by does not

@@ -14,16 +14,19 @@ def places(hole: Tensor, side: int) -> tuple[list[tuple[int, int]], list[tuple[i
     return [place for place in every if not touched[place]], [place for place in every if touched[place]]
 
 
-def distance(picture: Tensor, one: tuple[int, int], other: tuple[int, int], side: int) -> float:
-    """The squared distance of two patches of ``[c, h, w]``."""
+def distance(picture: Tensor, one: tuple[int, int], other: tuple[int, int], side: int, light: float) -> float:
+    """The squared distance of two patches of ``[c, h, w]``, of whose difference the mean counts ``light`` times."""
     (y, x), (v, u) = one, other
-    return float((picture[:, y : y + side, x : x + side] - picture[:, v : v + side, u : u + side]).square().sum())
+    apart = picture[:, y : y + side, x : x + side] - picture[:, v : v + side, u : u + side]
+    return float((apart - (1 - light) * apart.mean((1, 2), keepdim=True)).square().sum())
 
 
-def nearest_by_looking(picture: Tensor, hole: Tensor, side: int) -> dict[tuple[int, int], tuple[int, int]]:
+def nearest_by_looking(
+    picture: Tensor, hole: Tensor, side: int, light: float
+) -> dict[tuple[int, int], tuple[int, int]]:
     """For each patch with some hole in it the known one that is most like it, each compared with each."""
     sources, targets = places(hole, side)
-    return {t: min(sources, key=lambda s: distance(picture, t, s, side)) for t in targets}
+    return {t: min(sources, key=lambda s: distance(picture, t, s, side, light)) for t in targets}
 
 
 def agreed_by_looping(

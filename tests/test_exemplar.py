@@ -12,8 +12,6 @@ from inpainting_core import patches
 from inpainting_core.exemplar import (
     COARSEST_PX,
     VOTERS,
-    Size,
-    agreed,
     complete,
     copied_from,
     find_places,
@@ -24,6 +22,7 @@ from inpainting_core.exemplar import (
 )
 from inpainting_core.membrane import spread
 from inpainting_core.patches import SIDE, Grid
+from inpainting_core.patchwork import Places, Size, agreed
 
 PICTURES = Path(__file__).parent.parent / "assets" / "pictures"
 SHAPES = {"square": (96, 96), "odd": (91, 117), "two sizes": (176, 192)}
@@ -60,7 +59,7 @@ def test_what_the_copies_agree_on_is_their_weighted_mean():
     slow_far = dict(zip(corners, far.tolist(), strict=True))
     for agreement in (0.0, 1.5, 12.0):
         slow = agreed_by_looping(picture, hole, slow_field, slow_far, SIDE, agreement)
-        assert torch.allclose(agreed(size, field, far, agreement)[0], slow, atol=1e-5)
+        assert torch.allclose(agreed(size, Places(field, far), agreement)[0], slow, atol=1e-5)
 
 
 def test_the_first_fill_goes_inwards_from_the_edge():

@@ -6,6 +6,7 @@ from references_exemplar import distance, nearest_by_looking, places
 
 from inpainting_core.patches import (
     CODE,
+    LIGHT,
     PRICE,
     SIDE,
     Grid,
@@ -40,7 +41,9 @@ def corner(grid: Grid, number: int) -> tuple[int, int]:
 def energy(picture: torch.Tensor, grid: Grid, field: torch.Tensor) -> float:
     """Of a field: how far its copies are from what they stand for, all pixels counted."""
     pairs = zip(grid.targets, field, strict=True)
-    return sum(distance(picture[0], corner(grid, target), corner(grid, source), SIDE) for target, source in pairs)
+    return sum(
+        distance(picture[0], corner(grid, target), corner(grid, source), SIDE, LIGHT) for target, source in pairs
+    )
 
 
 def test_the_grid_numbers_the_patches_that_lie_in_the_picture_and_knows_the_untouched():
@@ -71,8 +74,8 @@ def test_the_nearest_by_codes_is_nearly_as_near_as_the_nearest_of_all():
     grid = Grid(hole)
     codes = codes_of(picture, basis_of(picture, grid))
     field, distance_found = nearest(codes[grid.targets], codes, grid, FREE)
-    slow = nearest_by_looking(picture[0], hole[0, 0], SIDE)
-    best = sum(distance(picture[0], target, source, SIDE) for target, source in slow.items())
+    slow = nearest_by_looking(picture[0], hole[0, 0], SIDE, LIGHT)
+    best = sum(distance(picture[0], target, source, SIDE, LIGHT) for target, source in slow.items())
     assert best <= energy(picture, grid, field) < 1.03 * best
     assert torch.equal(distance_found, distances(codes[grid.targets], codes, field))
     assert grid.known[field].all()

@@ -1,0 +1,94 @@
+"""Join copies so that no seam shows between them: what a fill takes from each is how neighbouring pixels differ.
+
+Two copies of one wall differ in light, and where they meet a step is left that neither has.  So the fill is the
+picture whose steps from pixel to pixel are nearest to those of the copies, and which meets the known pixels at the
+hole's edge (Pérez et al. 2003, Poisson image editing; Darabi et al. 2012, Image melding).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpainting_core.shapes import Float
+
+HELD = 1e-3  # how much a pixel's own colour counts beside a step: what the edge says reaches some 30 px far
+CYCLES = 6  # after which the fill is nearer than a level of 8 bits to where more of them would take it
+SWEEPS, DAMPED = 2, 0.8  # of Jacobi's method before and after each coarser picture, and its damping
+
+
+def steps_of(picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
+    """How much higher the neighbour to the right, to the left, below and above is than a pixel; 0 beyond the frame."""
+    padded = F.pad(picture, (1, 1, 1, 1), mode="replicate")
+    return torch.cat(neighbours(padded)) - picture
+
+
+def joined(
+    picture: Float[Tensor, "1 c h w"], steps: Float[Tensor, "4 c h w"], hole: Float[Tensor, "1 1 h w"]
+) -> Float[Tensor, "1 c h w"]:
+    """The picture with its hole changed so that pixels differ as ``steps`` says (``steps_of``); the rest as it is.
+
+    The pixels of the hole say each how they should differ from their four neighbours; of two that disagree the mean
+    holds.  hole: 1 inside, else 0.
+    """
+    there = box_around(hole)
+    box, steps, inside = picture[there], steps[there], hole[there]
+    missing = inside * (steps_of(box) - agreed_between(steps, inside)).sum(0, keepdim=True)
+    change = torch.zeros_like(box)
+    for _ in range(CYCLES):
+        change = change + correction(missing - pull(change, inside, HELD), inside, HELD)
+    made = picture.clone()
+    made[there] = box + change
+    return made
+
+
+def box_around(hole: Float[Tensor, "1 1 h w"]) -> tuple:
+    """The smallest part of a picture, as an index, that holds the hole and the neighbours of its pixels."""
+    spans = [...]
+    for axis in (-2, -1):
+        filled = hole[0, 0].any(-3 - axis).nonzero().flatten().tolist() or [0]
+        spans.append(slice(max(0, filled[0] - 1), filled[-1] + 2))
+    return tuple(spans)
+
+
+def agreed_between(steps: Float[Tensor, "4 c h w"], hole: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "4 c h w"]:
+    """The steps, each the mean of what it is to a pixel and to its neighbour; a known neighbour has no say."""
+    back = torch.cat([neighbours(F.pad(steps[k : k + 1], (1, 1, 1, 1)))[n] for n, k in enumerate((1, 0, 3, 2))])
+    both = torch.cat(neighbours(F.pad(hole, (1, 1, 1, 1))))
+    return torch.where(both > 0, (steps - back) / 2, steps)
+
+
+def correction(
+    missing: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held: float
+) -> Float[Tensor, "1 c h w"]:
+    """About the change of the hole's pixels whose ``pull`` is what is missing: a V-cycle of multigrid."""
+    weight = beside(torch.ones_like(hole)) + held
+    change = DAMPED * hole * missing / weight
+    change = relaxed(change, missing, hole, weight, SWEEPS - 1)
+    if min(hole.shape[-2:]) > 2 and hole.any():
+        left = missing - pull(change, hole, held)
+        coarse_hole = (F.avg_pool2d(hole, 2, ceil_mode=True) == 1).to(hole)
+        coarse = correction(4 * F.avg_pool2d(left, 2, ceil_mode=True), coarse_hole, 4 * held)
+        change = change + hole * F.interpolate(coarse, hole.shape[-2:], mode="bilinear")
+    return relaxed(change, missing, hole, weight, SWEEPS)
+
+
+def relaxed(change: Tensor, missing: Tensor, hole: Tensor, weight: Tensor, sweeps: int) -> Tensor:
+    """The change, nearer to what is missing by so many sweeps."""
+    for _ in range(sweeps):
+        change = change + DAMPED * hole * ((missing + beside(change)) / weight - change)
+    return change
+
+
+def pull(change: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held: float) -> Float[Tensor, "1 c h w"]:
+    """By how much the pixels of the hole exceed their neighbours in sum, and what holds them to 0."""
+    return hole * ((beside(torch.ones_like(hole)) + held) * change - beside(change))
+
+
+def beside(values: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
+    """The sum of a pixel's four neighbours; 0 beyond the frame."""
+    return sum(neighbours(F.pad(values, (1, 1, 1, 1))))
+
+
+def neighbours(padded: Float[Tensor, "n c y x"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What stands to the right, to the left, below and above of each pixel, of a picture padded by one."""
+    return padded[..., 1:-1, 2:], padded[..., 1:-1, :-2], padded[..., 2:, 1:-1], padded[..., :-2, 1:-1]

@@ -1,0 +1,135 @@
+"""A patchwork: what the copies that lie over each pixel of a hole agree on, and how they are joined without seams.
+
+Each pixel is what the patches over it, each a copy of a known one, have there, better ones counting for more (Wexler,
+Shechtman & Irani 2007, Space-time completion of video).  So are the steps from pixel to pixel, which colours then
+follow (``gradients``): where one wall is copied in two lights, the fill goes evenly from one to the other.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from inpainting_core.gradients import joined, neighbours, steps_of
+from inpainting_core.patches import SIDE, Grid, basis_of, codes_of
+from inpainting_core.shapes import Float, Int
+
+AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
+
+
+@dataclass(frozen=True, eq=False)
+class Size:
+    """The picture at one size, its colours, and texture where it is searched; ``known`` is 1 outside the hole."""
+
+    picture: Float[Tensor, "1 c h w"]
+    known: Float[Tensor, "1 1 h w"]
+
+    @cached_property
+    def grid(self) -> Grid:
+        return Grid(1 - self.known)
+
+    @cached_property
+    def basis(self) -> Float[Tensor, "d c side side"]:
+        return basis_of(self.picture, self.grid)
+
+    @cached_property
+    def codes(self) -> Float[Tensor, "n d"]:
+        return codes_of(self.picture, self.basis)
+
+    @cached_property
+    def open_pixels(self) -> Int[Tensor, "p 2"]:
+        """Row and column of each pixel to be filled."""
+        return (self.known[0, 0] == 0).nonzero()
+
+    @cached_property
+    def over(self) -> Int[Tensor, "p k"]:
+        """For each pixel to be filled the targets that lie over it, by their place among the targets; -1 is none."""
+        y, x = (self.open_pixels[:, axis, None] - offset for axis, offset in enumerate(offsets(self.known.device)))
+        number = self.grid.number(y, x)
+        return torch.where(number < 0, -1, self.grid.place[number])
+
+
+class Places(NamedTuple):
+    """Where each patch of a hole is copied from, a field of its ``Grid``, and how well it fits, a squared distance."""
+
+    field: Int[Tensor, "t"]
+    distance: Float[Tensor, "t"]
+
+
+class Votes(NamedTuple):
+    """For each pixel of a hole the pixels that copied patches have there, numbered row by row, and their weights."""
+
+    source: Int[Tensor, "p k"]
+    weight: Float[Tensor, "p k"]
+
+
+def offsets(device: torch.device) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
+    """Row and column of each pixel in a patch."""
+    k = torch.arange(SIDE**2, device=device)
+    return k // SIDE, k % SIDE
+
+
+def melded(size: Size, places: Places, agreement: float) -> Float[Tensor, "1 c h w"]:
+    """The picture as the copies have it (``agreed``), and joined by the steps between its pixels that they agree on.
+
+    No channel goes beyond what is known of it.
+    """
+    votes = votes_for(size, places, agreement)
+    made = counted(size, votes, size.picture)
+    return within_range_of(joined(made, steps_agreed(size, votes, made), 1 - size.known), size)
+
+
+def steps_agreed(size: Size, votes: Votes, made: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
+    """``steps_of`` the hole's pixels as the votes have them; a copy from the frame has no say on what is beyond."""
+    inside = F.pad(torch.ones_like(size.known), (1, 1, 1, 1))
+    told = torch.cat([steps_of(made), torch.cat(neighbours(inside))], 1)
+    total = counted(size, votes, told.flatten(0, 1)[None])[0].unflatten(0, (4, -1))
+    return total[:, :-1] / total[:, -1:].clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def agreed(size: Size, places: Places, agreement: float) -> Float[Tensor, "1 c h w"]:
+    """The picture with each pixel of its hole as the patches copied over it have it, a mean that is weighted by how
+    well they fit: e to the minus ``agreement`` times their distance beyond the best one's, in units of the mean one's.
+    """
+    return counted(size, votes_for(size, places, agreement), size.picture)
+
+
+def votes_for(size: Size, places: Places, agreement: float) -> Votes:
+    """What the copied patches say about each pixel of the hole, and how much each counts (``agreed``)."""
+    some, place = size.over >= 0, size.over.clamp(min=0)
+    far = torch.where(some, places.distance[place], 0)
+    mean = far.sum(1, keepdim=True) / some.sum(1, keepdim=True)
+    best = torch.where(some, far, torch.inf).amin(1, keepdim=True)
+    weight = some * torch.exp(-agreement * (far - best) / mean.clamp_min(torch.finfo(mean.dtype).tiny))
+    down, right = offsets(place.device)
+    y, x = places.field[place] // size.grid.columns + down, places.field[place] % size.grid.columns + right
+    return Votes(y * size.picture.shape[-1] + x, weight / weight.sum(1, keepdim=True))
+
+
+def counted(size: Size, votes: Votes, picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
+    """A picture of this size with each pixel of its hole as the votes have it."""
+    copies = picture[0].flatten(1).T[votes.source]
+    made = picture.clone()
+    made[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = (votes.weight[..., None] * copies).sum(1).T
+    return made
+
+
+def within_range_of(made: Float[Tensor, "1 c h w"], size: Size) -> Float[Tensor, "1 c h w"]:
+    """The picture with no channel beyond what is known of it: joining copies may go a little further."""
+    lowest = torch.where(size.known > 0, size.picture, torch.inf).amin((2, 3), keepdim=True)
+    highest = torch.where(size.known > 0, size.picture, -torch.inf).amax((2, 3), keepdim=True)
+    return made.clamp(lowest, highest)
+
+
+def best_sources(size: Size, places: Places) -> Int[Tensor, "1 2 h w"]:
+    """Where each pixel of the hole stands in the best of the patches that are copied over it; -1 outside the hole."""
+    best = torch.where(size.over >= 0, places.distance[size.over.clamp(min=0)], torch.inf).argmin(1)
+    patch = places.field[size.over[torch.arange(len(best), device=best.device), best]]
+    down, right = offsets(best.device)
+    y, x = patch // size.grid.columns + down[best], patch % size.grid.columns + right[best]
+    sources = torch.full((1, 2, *size.picture.shape[-2:]), -1, device=best.device)
+    sources[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = torch.stack([y, x])
+    return sources
