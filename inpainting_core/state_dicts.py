@@ -134,11 +134,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _unwrapped(stored: object) -> object:
     """What lies in the innermost wrapper: ``{"state_dict": ...}``, ``{"model": ...}``, ``{"shadow_params": [...]}``."""
-    while isinstance(stored, dict):
+    for _ in WRAPPERS:  # so often at most: a wrapper may hold itself
+        if not isinstance(stored, dict):
+            return stored
         name = next((name for name in WRAPPERS if isinstance(stored.get(name), (dict, list))), None)
         if name is None:
             return stored
-        logger.info("Read the %s of %s.", name, ", ".join(map(str, stored)))
+        logger.info("Read the %s of %s.", name, ", ".join(key for key in stored if isinstance(key, str)))
         stored = stored[name]
     return stored
 
@@ -156,8 +158,10 @@ def _named(stored: object, ordered_names: Sequence[str], source: str) -> dict[st
         stored = dict(zip(ordered_names, stored, strict=True))
     if not isinstance(stored, dict):
         raise ValueError(f"{source} must hold tensors by name, got {type(stored).__name__}.")
-    tell_left_out([str(key) for key, value in stored.items() if not isinstance(value, Tensor)], source)
-    return {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
+    named = {key: value for key, value in stored.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    # only names are written out: what else a pickle has for a key may have no end
+    tell_left_out([key if isinstance(key, str) else type(key).__name__ for key in stored if key not in named], source)
+    return named
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ variance here; the model's latent format converts them.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import comfy.sample
 import latent_preview
@@ -20,7 +21,7 @@ from inpainting_core.architecture import SDXL_INPAINT, ModelConfig
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import Inputs
 
-from .latents import latents_of
+from .latents import encoded, latents_of
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
 
 CONFIG = "erase_once"  # the name under which a MODEL of ours carries its ModelConfig
@@ -76,7 +77,7 @@ class ComfyEngine:
     def encode(self, image: Tensor) -> Tensor:
         """RGB in [0, 1] to a unit-variance latent, one at a time as in ``decode``; what was encoded is known."""
         known, state = latents_of(self.vae), self.vae.patcher.patches_uuid
-        latents = [known.of(one, lambda one: self.vae.encode(one.movedim(1, -1)), state) for one in image.split(1)]
+        latents = [known.of(one, partial(encoded, self.vae), state) for one in image.split(1)]
         return self.latent_format.process_in(torch.cat(latents))
 
     def decode(self, latent: Tensor) -> Tensor:
@@ -130,6 +131,8 @@ def check_inpainting(model: ModelPatcher, vae: VAE, conditioning: list) -> None:
         raise ValueError(
             f"vae must give latents of 4 channels, got {vae.latent_channels}. Connect the model's own VAE."
         )
+    if not conditioning or any(embedding is None for embedding, _ in conditioning):
+        raise ValueError("conditioning must hold a prompt, got none. Connect the one from Load Erase Model.")
     if any({"area", "mask"} & extras.keys() for _, extras in conditioning):
         raise ValueError(
             "conditioning must hold for the whole picture, got one for an area or a mask of it. A crop is worked on "

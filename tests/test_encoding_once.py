@@ -74,7 +74,7 @@ def test_no_weight_is_moved_or_cast_between_two_runs(given: dict):  # noqa: F811
 def test_only_so_many_latents_are_kept():
     known, kept = room("latents").Latents(), room("latents").KEPT
     for number in range(kept + 3):
-        known.of(torch.full((1, 3, 8, 8), float(number)), lambda picture: picture[:, :1])
+        known.of(torch.full((1, 3, 8, 8), float(number)), lambda picture: (picture[:, :1], True))
     assert len(known.kept) == kept
     asked = []
     known.of(torch.full((1, 3, 8, 8), float(kept)), asked.append)

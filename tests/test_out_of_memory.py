@@ -5,8 +5,23 @@ from contextlib import AbstractContextManager
 
 import pytest
 import torch
-from in_comfyui import room
-from test_mid_run import before_calls, checked, eradiff, given, networks, same, snapped, state, yoeo  # noqa: F401
+from in_comfyui import nodes, room
+from test_encoding_once import ERASERS
+from test_mid_run import (  # noqa: F401
+    IMAGE,
+    MASK,
+    SETTINGS,
+    before_calls,
+    checked,
+    eradiff,
+    forget,
+    given,
+    networks,
+    same,
+    snapped,
+    state,
+    yoeo,
+)
 from torch import Tensor
 
 from inpainting_core.smaller_batches import in_batches_that_fit
@@ -42,6 +57,27 @@ def test_what_the_autoencoder_cannot_hold_is_worked_on_in_tiles(given, run, plac
         found = run(given)
     assert len(seen) > 2
     assert all(torch.allclose(*pair, atol=1e-3) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("node", ERASERS)
+def test_what_was_encoded_in_tiles_is_encoded_again_once_there_is_memory(given, node: str):  # noqa: F811
+    """Another picture of the same run was not: it is known."""
+    forget()
+    expected = run_again(given, node)
+    forget()
+    with fitting(networks(given)["encode"], lambda batch, call: call > 1) as seen:
+        run_again(given, node)
+    assert len(seen) > 2
+    for times in (1, 0):
+        with before_calls(networks(given)["encode"], lambda *_: None) as calls:
+            assert same(run_again(given, node), expected)
+        assert len(calls) == times
+
+
+def run_again(given: dict, node: str) -> list[Tensor]:  # noqa: F811
+    """A run that knows what was encoded before it."""
+    own = {name: given[name] for name in ("model", "vae", "conditioning")}
+    return list(nodes()[node].execute(**own, image=IMAGE, mask=MASK, **SETTINGS, **ERASERS[node])[:3])
 
 
 @pytest.mark.parametrize(

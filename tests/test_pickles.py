@@ -6,8 +6,12 @@ import logging
 import os
 import pickle
 import re
+import resource
+import struct
 import sys
+import tarfile
 import types
+import zipfile
 from collections import OrderedDict, defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoint_files import assert_same, refuses, single_file
+from test_refused_pictures import QUARTER
 
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint
 from inpainting_core.pickles import read_pickle
@@ -149,12 +154,19 @@ def test_a_pickle_cannot_change_what_rebuilds_other_files_tensors(tmp_path: Path
     """BUILD may lay attributes on whatever lies on the stack, functions and classes too."""
     rebuild = torch._utils._rebuild_tensor_v2
     before, defaults = dict(vars(rebuild)), rebuild.__defaults__
-    for target in (b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n", b"cx\nY\n"):
+    for target in (b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n", b"cx\nY\n", STORAGE):
         stranger, state = b"cx\nY\n0", b"N}U\x0c__defaults__K\x01\x85s\x86"
         body = b"\x80\x02" + stranger + target + state + b"b."
         with pytest.raises(ValueError, match=r"a\.pt must be a "):
             read_pickle(with_pickle(tmp_path / "a.pt", body, zipped))
-    assert vars(rebuild) == before and rebuild.__defaults__ == defaults
+    assert (
+        vars(rebuild) == before
+        and not hasattr(torch.UntypedStorage, "__defaults__")
+        and rebuild.__defaults__ == defaults
+    )
+
+
+STORAGE = b"ctorch.storage\nUntypedStorage\n"
 
 
 def with_pickle(path: Path, body: bytes, zipped: bool) -> Path:
@@ -183,3 +195,84 @@ def test_bytes_that_are_no_such_file_are_refused(tmp_path: Path, content: bytes)
 def test_a_whole_pickled_network_is_refused_by_its_name(tmp_path: Path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "a.pt")
     refuses(tmp_path / "a.pt", "a.pt must hold tensors by name, got Linear.")
+
+
+# made to fill the memory, to end the process or to keep it busy for ever
+
+STRANGER = b"\x80\x02cx\nY\n0"  # a class that is no tensor, laid on the stack and taken off again
+NEST = 2 * 10**5
+SHARED = b"q\x01h\x01\x86"  # keep what lies on the stack, and make a pair of it and itself
+GREEDY = {
+    "a place for 2**27 objects": b"}r" + struct.pack("<I", 2**27) + b".",
+    "a name of 2**40 letters": b"\x8d" + struct.pack("<Q", 2**40) + b"x.",
+    "lists in lists": b"]" * NEST + b"a" * (NEST - 1) + b".",
+    "tuples in tuples": b")" + b"\x85" * NEST + b".",
+    "tuples in tuples for a name": b"})" + b"\x85" * NEST + b"K\x01s.",
+    "pairs of pairs for a name": b"})" + SHARED * 99 + b"K\x01s.",
+    "pairs of pairs in an OrderedDict": b"ccollections\nOrderedDict\n(]()" + SHARED * 99 + b"K\x01\x86ate\x85R.",
+    "pairs of pairs for a storage": b")" + SHARED * 99 + b"Q.",
+    "lists of lists for a storage": b"]" + b"q\x01(h\x01h\x01l" * 99 + b"\x85Q.",
+    "a pair of pairs beside a state_dict": b"}(U\nstate_dict})" + SHARED * 99 + b"K\x01u.",
+    "itself": b"}q\x00U\x05modelh\x00s.",
+}
+
+
+@FORMATS
+@pytest.mark.parametrize("body", GREEDY.values(), ids=GREEDY)
+@pytest.mark.parametrize("start", [b"\x80\x02", STRANGER], ids=["alone", "beside a stranger"])
+def test_no_file_takes_more_memory_or_time_than_it_has_bytes(tmp_path: Path, start: bytes, body: bytes, zipped: bool):
+    """Most of them end the process, or never end, where a pickle's tuples are hashed as they are."""
+    path = with_pickle(tmp_path / "a.pt", start + body, zipped)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        assert read_state_dict(path) == ({}, {})
+    except ValueError as error:
+        assert str(error).startswith("a.pt ") and len(str(error)) < 300
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2 * QUARTER
+
+
+@pytest.mark.parametrize("part", ["data.pkl", "data/0"])
+def test_a_file_of_compressed_parts_is_refused_before_they_are_unpacked(tmp_path: Path, part: str):
+    """torch.load unpacks them, whatever they claim to hold: half a gigabyte out of half a megabyte."""
+    torch.save({"a": torch.zeros(2**16)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "a.pt", "w") as packed:
+        for name in whole.namelist():
+            how = zipfile.ZIP_DEFLATED if name.endswith(part) else zipfile.ZIP_STORED
+            packed.writestr(name, whole.read(name), how)
+    refuses(tmp_path / "a.pt", "a.pt must be a file written by torch.save, got a packed one: download it again.")
+
+
+def test_parts_that_share_their_bytes_are_refused(tmp_path: Path):
+    """A thousand entries of one place unpack to a thousand times the file."""
+    torch.save({"a": torch.zeros(2**16)}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt", "a") as file:
+        largest = max(file.infolist(), key=lambda part: part.file_size)
+        file.filelist += [largest] * 3
+        file._didModify = True
+    refuses(tmp_path / "a.pt", "a.pt must be a file written by torch.save, got a packed one: download it again.")
+
+
+def test_a_program_is_no_file_of_weights(tmp_path: Path):
+    """torch.load would hand it to TorchScript, which runs what it holds."""
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pt")
+    refuses(tmp_path / "a.pt", "a.pt must hold weights, got a TorchScript program: take the file of its weights.")
+
+
+def test_a_tar_is_not_unpacked(tmp_path: Path):
+    """torch.load would write its files to the disk, and wait for ever for what a pipe in it has to say."""
+    with tarfile.open(tmp_path / "a.pt", "w") as file:
+        for name in ("\x80", "storages", "tensors", "pickle"):
+            pipe = tarfile.TarInfo(name)
+            pipe.type = tarfile.FIFOTYPE
+            file.addfile(pipe)
+    refuses(tmp_path / "a.pt", "a.pt must be a file written by torch.save, got a tar: download it again.")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.uint16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("strangers", [{}, {"seed": argparse.Namespace(seed=3)}], ids=["alone", "beside a stranger"])
+def test_newer_numbers_are_read_too(tmp_path: Path, dtype: torch.dtype, strangers: dict):
+    """In torch's own older format nobody reads them."""
+    kept = torch.arange(6).to(dtype)
+    torch.save({"a": kept, **strangers}, tmp_path / "a.pt")
+    read, _ = read_state_dict(tmp_path / "a.pt")
+    assert read["a"].dtype == dtype and torch.equal(read["a"].float(), kept.float())
