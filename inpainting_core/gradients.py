@@ -18,8 +18,7 @@ SWEEPS, DAMPED = 2, 0.8  # of Jacobi's method before and after each coarser pict
 
 def steps_of(picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
     """How much higher the neighbour to the right, to the left, below and above is than a pixel; 0 beyond the frame."""
-    padded = F.pad(picture, (1, 1, 1, 1), mode="replicate")
-    return torch.cat(neighbours(padded)) - picture
+    return neighbours_of(picture, beyond="replicate") - picture
 
 
 def joined(
@@ -32,7 +31,8 @@ def joined(
     """
     there = box_around(hole)
     box, steps, inside = picture[there], steps[there], hole[there]
-    missing = inside * (steps_of(box) - agreed_between(steps, inside)).sum(0, keepdim=True)
+    apart = neighbours_of(torch.ones_like(inside)) * (steps_of(box) - agreed_between(steps, inside))
+    missing = inside * apart.sum(0, keepdim=True)
     change = torch.zeros_like(box)
     for _ in range(CYCLES):
         change = change + correction(missing - pull(change, inside, HELD), inside, HELD)
@@ -52,9 +52,8 @@ def box_around(hole: Float[Tensor, "1 1 h w"]) -> tuple:
 
 def agreed_between(steps: Float[Tensor, "4 c h w"], hole: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "4 c h w"]:
     """The steps, each the mean of what it is to a pixel and to its neighbour; a known neighbour has no say."""
-    back = torch.cat([neighbours(F.pad(steps[k : k + 1], (1, 1, 1, 1)))[n] for n, k in enumerate((1, 0, 3, 2))])
-    both = torch.cat(neighbours(F.pad(hole, (1, 1, 1, 1))))
-    return torch.where(both > 0, (steps - back) / 2, steps)
+    back = torch.cat([neighbours_of(steps[k : k + 1])[n : n + 1] for n, k in enumerate((1, 0, 3, 2))])
+    return torch.where(neighbours_of(hole) > 0, (steps - back) / 2, steps)
 
 
 def correction(
@@ -86,9 +85,10 @@ def pull(change: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held:
 
 def beside(values: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
     """The sum of a pixel's four neighbours; 0 beyond the frame."""
-    return sum(neighbours(F.pad(values, (1, 1, 1, 1))))
+    return neighbours_of(values).sum(0, keepdim=True)
 
 
-def neighbours(padded: Float[Tensor, "n c y x"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What stands to the right, to the left, below and above of each pixel, of a picture padded by one."""
-    return padded[..., 1:-1, 2:], padded[..., 1:-1, :-2], padded[..., 2:, 1:-1], padded[..., :-2, 1:-1]
+def neighbours_of(values: Float[Tensor, "1 c h w"], beyond: str = "constant") -> Float[Tensor, "4 c h w"]:
+    """What stands to the right, to the left, below and above of each pixel; 0 beyond the frame, or as in ``F.pad``."""
+    padded = F.pad(values, (1, 1, 1, 1), mode=beyond)
+    return torch.cat([padded[..., 1:-1, 2:], padded[..., 1:-1, :-2], padded[..., 2:, 1:-1], padded[..., :-2, 1:-1]])

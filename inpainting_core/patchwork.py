@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from inpainting_core.gradients import joined, neighbours, steps_of
+from inpainting_core.gradients import joined, neighbours_of, steps_of
 from inpainting_core.patches import SIDE, Grid, basis_of, codes_of
 from inpainting_core.shapes import Float, Int
 
@@ -84,8 +83,7 @@ def melded(size: Size, places: Places, agreement: float) -> Float[Tensor, "1 c h
 
 def steps_agreed(size: Size, votes: Votes, made: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
     """``steps_of`` the hole's pixels as the votes have them; a copy from the frame has no say on what is beyond."""
-    inside = F.pad(torch.ones_like(size.known), (1, 1, 1, 1))
-    told = torch.cat([steps_of(made), torch.cat(neighbours(inside))], 1)
+    told = torch.cat([steps_of(made), neighbours_of(torch.ones_like(size.known))], 1)
     total = counted(size, votes, told.flatten(0, 1)[None])[0].unflatten(0, (4, -1))
     return total[:, :-1] / total[:, -1:].clamp_min(torch.finfo(total.dtype).tiny)
 
