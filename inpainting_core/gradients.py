@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from inpainting_core.shapes import Float
 
-HELD = 1e-3  # how much a pixel's own colour counts beside a step: what the edge says reaches some 30 px far
+HELD = 5e-3  # how much a pixel's own colour counts beside a step: what the edge says reaches some 14 px far
 CYCLES = 6  # after which the fill is nearer than a level of 8 bits to where more of them would take it
 SWEEPS, DAMPED = 2, 0.8  # of Jacobi's method before and after each coarser picture, and its damping
 
