@@ -183,7 +183,5 @@ def _harmful(path: Path, found: dict[str, type]) -> ValueError | None:
 def _unreadable(path: Path, err: Exception) -> ValueError:
     if isinstance(err, Odd):
         return ValueError(f"{path.name} must {err}.")
-    rule, got = f"{path.name} must be a whole file written by torch.save", "got one that cannot be read"
-    if isinstance(err, pickle.UnpicklingError):
-        rule, got = f"{path.name} must be a file written by torch.save", "got one that does not unpickle"
-    return ValueError(f"{rule}, {got}: download it again.")
+    rule = f"{path.name} must be a whole file written by torch.save"
+    return ValueError(f"{rule}, got one that cannot be read: download it again.")

@@ -116,7 +116,7 @@ def test_what_a_failed_download_leaves_is_named(tmp_path: Path, content: str, se
 
 
 def test_a_text_file_is_refused(tmp_path: Path):
-    for ending, rule in {".safetensors": "a safetensors file", ".pt": "a file written by torch.save"}.items():
+    for ending, rule in {".safetensors": "a safetensors file", ".pt": "a whole file written by torch.save"}.items():
         (tmp_path / f"a{ending}").write_text("Access to model x is restricted.")
         refuses(tmp_path / f"a{ending}", f"a{ending} must be {rule}, got one that ")
 
