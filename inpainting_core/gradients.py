@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inpainting_core.masks import box_around
 from inpainting_core.shapes import Float
 
 HELD = 5e-3  # how much a pixel's own colour counts beside a step: what the edge says reaches some 14 px far
@@ -29,7 +30,8 @@ def joined(
     The pixels of the hole say each how they should differ from their four neighbours; of two that disagree the mean
     holds.  hole: 1 inside, else 0.
     """
-    there = box_around(hole)
+    top, left, bottom, right = box_around(hole)
+    there = (..., slice(max(0, top - 1), bottom + 1), slice(max(0, left - 1), right + 1))
     box, steps, inside = picture[there], steps[there], hole[there]
     apart = neighbours_of(torch.ones_like(inside)) * (steps_of(box) - agreed_between(steps, inside))
     missing = inside * apart.sum(0, keepdim=True)
@@ -39,15 +41,6 @@ def joined(
     made = picture.clone()
     made[there] = box + change
     return made
-
-
-def box_around(hole: Float[Tensor, "1 1 h w"]) -> tuple:
-    """The smallest part of a picture, as an index, that holds the hole and the neighbours of its pixels."""
-    spans = [...]
-    for axis in (-2, -1):
-        filled = hole[0, 0].any(-3 - axis).nonzero().flatten().tolist() or [0]
-        spans.append(slice(max(0, filled[0] - 1), filled[-1] + 2))
-    return tuple(spans)
 
 
 def agreed_between(steps: Float[Tensor, "4 c h w"], hole: Float[Tensor, "1 1 h w"]) -> Float[Tensor, "4 c h w"]:

@@ -10,6 +10,7 @@ from inpainting_core.masks import (
     as_mask,
     as_objects,
     bounding_boxes,
+    box_around,
     components,
     dilate,
     feather,
@@ -147,3 +148,20 @@ def test_a_patch_is_hole_where_any_of_its_cells_is_the_last_ones_too(patch: int)
         for one in mask
     ]
     assert to_patches(mask, patch).tolist() == walked
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_box_around_a_hole_just_holds_it(seed):
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(1, 1, 9, 13, generator=generator) < 0.04).float() * torch.rand(1, 1, 9, 13, generator=generator)
+    pixels = mask[0, 0].nonzero().tolist() or [[0, 0]]
+    rows, columns = zip(*pixels, strict=True)
+    assert box_around(mask) == (min(rows), min(columns), max(rows) + 1, max(columns) + 1)
+
+
+def test_a_hole_at_each_end_of_a_picture_has_a_box_of_its_own():
+    for y, x in ((0, 0), (0, 12), (8, 0), (8, 12)):
+        mask = torch.zeros(1, 1, 9, 13)
+        mask[..., y, x] = 1
+        assert box_around(mask) == (y, x, y + 1, x + 1)
+    assert box_around(torch.ones(1, 1, 9, 13)) == (0, 0, 9, 13) and box_around(torch.zeros(1, 1, 9, 13)) == (0, 0, 1, 1)
