@@ -36,6 +36,8 @@ ARMS = {
     "CRO, SRA in training": "--mixing schedule --rectified 0.4",
     "CRO without mix-up": "--mixing constant",
 }
+USUAL = f"--objects drawn {NANO_PAIRS_FLAGS} --lr 6e-4 --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7"
+USUAL += " --ema 0.99 --mixed-precision bf16"  # what all arms are told
 ATTENTION = {
     "off": ("off", HARD),
     "rectified": ("rectified", HARD),
@@ -50,13 +52,18 @@ COLUMNS = ("psnr", "lpips", "local_fd_x1000", "object_left", "erased")
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arm_flags(parser, pairs=48, steps=400, pool=3000)
+    return parser.parse_args(argv)
+
+
+def add_arm_flags(parser: argparse.ArgumentParser, pairs: int, steps: int, pool: int) -> None:
+    """Where arms of EraDiff's training start, what they learn from, how long, and what they are scored on."""
     parser.add_argument("--base", default="assets/nano_base.safetensors", help="where every arm starts")
     parser.add_argument("--images", required=True, help="photographs to train on")
-    add_pair_flags(parser, pairs=48)
+    add_pair_flags(parser, pairs)
     parser.add_argument("--out", required=True, help="runs and scores.json")
-    parser.add_argument("--steps", type=int, default=400, help="training steps of every arm (%(default)s)")
-    parser.add_argument("--pool", type=int, default=3000, help="training pairs encoded (%(default)s)")
-    return parser.parse_args(argv)
+    parser.add_argument("--steps", type=int, default=steps, help="training steps of every arm (%(default)s)")
+    parser.add_argument("--pool", type=int, default=pool, help="training pairs encoded (%(default)s)")
 
 
 def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
@@ -64,12 +71,7 @@ def train(args: argparse.Namespace, arm: str, seed: int) -> Path:
     out = Path(args.out) / f"{arm.replace(', ', ' ').replace(' ', '_')}_{seed}"
     if (out / "model.safetensors").exists():
         return out / "model.safetensors"
-    flags = (
-        f"--objects drawn {NANO_PAIRS_FLAGS} --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --lr 6e-4"
-    )
-    flags += (
-        f" --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7 --ema 0.99 --mixed-precision bf16 --seed {seed}"
-    )
+    flags = f"{USUAL} --steps {args.steps} --batch-size 16 --cache-latents {args.pool} --seed {seed}"
     argv = ["--base", args.base, "--images", args.images, "--out", str(out), *ARMS[arm].split(), *flags.split()]
     argv += ["--pool", args.out, "--pool-seed", "0"]  # the pairs are the same for every arm and seed
     train_eradiff.main(train_eradiff.parse_args(argv))

@@ -13,29 +13,21 @@ import json
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.eradiff_ablation import held_out_pairs, print_table
-from benchmarks.pasted_objects import add_pair_flags
+from benchmarks.eradiff_ablation import USUAL, add_arm_flags, held_out_pairs, print_table
 from benchmarks.wrong_masks import COLUMNS, MASKS, filled, outlines, scores_of
 from inpainting_core.engine import load_engine
 from training import train_eradiff
-from training.data.recipe import NANO_PAIRS_FLAGS
 from training.networks.perceptual import perceptual_net
 
 ARMS = {"right": "", "half poor": "--poor-masks 0.5"}
 GIVEN = ("right", "shifted 6 px", "shifted 12 px", "thing less 2 px", "thing less 4 px", "with holes", "a box")
-USUAL = f"--objects drawn {NANO_PAIRS_FLAGS} --lr 6e-4 --lr-schedule cosine --warmup 20 --clip 1 --hole-weight 7"
-USUAL += " --ema 0.99 --rectified 0.4 --mixed-precision bf16 --pool-seed 0"
+TOLD = f"{USUAL} --rectified 0.4 --pool-seed 0"
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="assets/nano_base.safetensors", help="where both arms start")
-    parser.add_argument("--images", required=True, help="photographs to train on")
-    add_pair_flags(parser, pairs=24)
-    parser.add_argument("--out", required=True, help="runs and scores.json")
-    parser.add_argument("--steps", type=int, default=250, help="training steps of each arm (%(default)s)")
+    add_arm_flags(parser, pairs=24, steps=250, pool=600)
     parser.add_argument("--batch-size", type=int, default=16, help="(%(default)s)")
-    parser.add_argument("--pool", type=int, default=600, help="training pairs encoded (%(default)s)")
     return parser.parse_args(argv)
 
 
@@ -45,7 +37,7 @@ def flags_of(args: argparse.Namespace, arm: str, seed: int) -> list[str]:
     argv = ["--base", args.base, "--images", args.images, "--out", str(Path(args.out) / f"{name}_{seed}")]
     argv += ["--pool", str(Path(args.out) / name), "--cache-latents", str(args.pool), "--seed", str(seed)]
     argv += ["--steps", str(args.steps), "--batch-size", str(args.batch_size)]
-    return [*argv, *USUAL.split(), *ARMS[arm].split()]
+    return [*argv, *TOLD.split(), *ARMS[arm].split()]
 
 
 def train(args: argparse.Namespace, arm: str, seed: int) -> Path:

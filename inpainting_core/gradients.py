@@ -35,9 +35,9 @@ def joined(
     box, steps, inside = picture[there], steps[there], hole[there]
     apart = neighbours_of(torch.ones_like(inside)) * (steps_of(box) - agreed_between(steps, inside))
     missing = inside * apart.sum(0, keepdim=True)
-    change = torch.zeros_like(box)
+    change, weight = torch.zeros_like(box), weight_of(inside, HELD)
     for _ in range(CYCLES):
-        change = change + correction(missing - pull(change, inside, HELD), inside, HELD)
+        change = change + correction(missing - pull(change, inside, weight), inside, HELD)
     made = picture.clone()
     made[there] = box + change
     return made
@@ -53,11 +53,11 @@ def correction(
     missing: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held: float
 ) -> Float[Tensor, "1 c h w"]:
     """About the change of the hole's pixels whose ``pull`` is what is missing: a V-cycle of multigrid."""
-    weight = beside(torch.ones_like(hole)) + held
+    weight = weight_of(hole, held)
     change = DAMPED * hole * missing / weight
     change = relaxed(change, missing, hole, weight, SWEEPS - 1)
     if min(hole.shape[-2:]) > 2 and hole.any():
-        left = missing - pull(change, hole, held)
+        left = missing - pull(change, hole, weight)
         coarse_hole = (F.avg_pool2d(hole, 2, ceil_mode=True) == 1).to(hole)
         coarse = correction(4 * F.avg_pool2d(left, 2, ceil_mode=True), coarse_hole, 4 * held)
         change = change + hole * F.interpolate(coarse, hole.shape[-2:], mode="bilinear")
@@ -71,9 +71,14 @@ def relaxed(change: Tensor, missing: Tensor, hole: Tensor, weight: Tensor, sweep
     return change
 
 
-def pull(change: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held: float) -> Float[Tensor, "1 c h w"]:
+def pull(change: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], weight: Tensor) -> Float[Tensor, "1 c h w"]:
     """By how much the pixels of the hole exceed their neighbours in sum, and what holds them to 0."""
-    return hole * ((beside(torch.ones_like(hole)) + held) * change - beside(change))
+    return hole * (weight * change - beside(change))
+
+
+def weight_of(hole: Float[Tensor, "1 1 h w"], held: float) -> Float[Tensor, "1 1 h w"]:
+    """How much a pixel's own change counts in its ``pull``: once for each neighbour, and what holds it."""
+    return beside(torch.ones_like(hole)) + held
 
 
 def beside(values: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:

@@ -39,6 +39,13 @@ class Size:
         return codes_of(self.picture, self.basis)
 
     @cached_property
+    def ends(self) -> tuple[Float[Tensor, "1 c 1 1"], Float[Tensor, "1 c 1 1"]]:
+        """The lowest and the highest of each channel that is known."""
+        known = self.known > 0
+        lowest = torch.where(known, self.picture, torch.inf).amin((2, 3), keepdim=True)
+        return lowest, torch.where(known, self.picture, -torch.inf).amax((2, 3), keepdim=True)
+
+    @cached_property
     def open_pixels(self) -> Int[Tensor, "p 2"]:
         """Row and column of each pixel to be filled."""
         return (self.known[0, 0] == 0).nonzero()
@@ -74,11 +81,11 @@ def offsets(device: torch.device) -> tuple[Int[Tensor, "k"], Int[Tensor, "k"]]:
 def melded(size: Size, places: Places, agreement: float) -> Float[Tensor, "1 c h w"]:
     """The picture as the copies have it (``agreed``), and joined by the steps between its pixels that they agree on.
 
-    No channel goes beyond what is known of it.
+    No channel goes beyond what is known of it: joining alone may go a little further.
     """
     votes = votes_for(size, places, agreement)
     made = counted(size, votes, size.picture)
-    return within_range_of(joined(made, steps_agreed(size, votes, made), 1 - size.known), size)
+    return joined(made, steps_agreed(size, votes, made), 1 - size.known).clamp(*size.ends)
 
 
 def steps_agreed(size: Size, votes: Votes, made: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
@@ -113,13 +120,6 @@ def counted(size: Size, votes: Votes, picture: Float[Tensor, "1 c h w"]) -> Floa
     made = picture.clone()
     made[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = (votes.weight[..., None] * copies).sum(1).T
     return made
-
-
-def within_range_of(made: Float[Tensor, "1 c h w"], size: Size) -> Float[Tensor, "1 c h w"]:
-    """The picture with no channel beyond what is known of it: joining copies may go a little further."""
-    lowest = torch.where(size.known > 0, size.picture, torch.inf).amin((2, 3), keepdim=True)
-    highest = torch.where(size.known > 0, size.picture, -torch.inf).amax((2, 3), keepdim=True)
-    return made.clamp(lowest, highest)
 
 
 def best_sources(size: Size, places: Places) -> Int[Tensor, "1 2 h w"]:

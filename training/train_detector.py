@@ -24,7 +24,7 @@ from inpainting_core.checkpoint import read_checkpoint
 from inpainting_core.engine import load_vae
 from training.data.detector_scenes import EntityScenes, HalfDecoded, decoded_pool, through_autoencoder
 from training.data.encoding import Encoder
-from training.data.flag_values import not_negative, positive, share
+from training.data.flag_values import above_zero, decay, natural, not_negative, positive, share
 from training.data.randomness import sample_generator
 from training.data.recipe import ENTITIES_BESIDE, add_images_flags, add_recipe_flags, recipe_of
 from training.data.sets import held_out_of
@@ -33,7 +33,7 @@ from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags
-from training.running.optimisation import ADAM_EPS, add_fresh_flags, rates_of
+from training.running.optimisation import ADAM_EPS, rates_of
 from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
@@ -67,7 +67,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="weight of a query that nothing is asked of; less where maps are incomplete; left out: the base's own",
     )
     add_batch_flags(parser, steps=3500, batch_size=16, accumulation=1)
-    add_fresh_flags(parser, lr=1e-3, warmup=200, weight_decay=0.02, clip=5.0, ema=0.998)
+    parser.add_argument("--lr", type=not_negative, default=1e-3, help="peak learning rate (%(default)s)")
+    parser.add_argument("--warmup", type=natural, default=200, help="steps of linear warm-up; 0: off (%(default)s)")
+    parser.add_argument("--weight-decay", type=not_negative, default=0.02)
+    parser.add_argument("--clip", type=above_zero, default=5.0, help="largest gradient norm; inf: off (%(default)s)")
+    parser.add_argument("--ema", type=decay, default=0.998, help="decay of the averaged weights that are kept; 0: off")
     add_folder_flags(parser, "detector.safetensors")
     return parser.parse_args(argv)
 

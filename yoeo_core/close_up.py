@@ -13,7 +13,7 @@ from inpainting_core.masks import box_around, components
 from inpainting_core.shapes import Bool, Float
 from yoeo_core.detector import Detections
 from yoeo_core.entities import Entities, sure_entities
-from yoeo_core.snapping import is_box, is_closed
+from yoeo_core.snapping import bounds
 
 AROUND = 1.25  # sides of the view, of the box's longer one: a thing is told by what it ends against
 
@@ -30,7 +30,7 @@ def entities_near(
     """
     labels = components(rough)
     parts = [labels == number for number in range(1, int(labels.max()) + 1)]
-    views = [view_around(part) for part in parts if is_box(part) or is_closed(part)]
+    views = [view_around(part) for part in parts if bounds(part)]
     near = [picture[..., rows, columns] for rows, columns in views]
     found = [
         placed(sure_entities(look(each), 0, each.shape[-2:]), view, labels.shape)

@@ -83,13 +83,13 @@ def _within(part: Bool[Tensor, "h w"], entities: Entities, i: int) -> Bool[Tenso
     """
     mask, filled = entities.masks[i].cpu(), held(part)
     both = (mask & filled).sum()
-    holds = (is_box(part) or is_closed(part)) and both >= MEANT * mask.sum() and both < BOX * filled.sum()
+    holds = bounds(part) and both >= MEANT * mask.sum() and both < BOX * filled.sum()
     return mask & filled if holds and entities.scores[i] < CERTAIN else mask
 
 
 def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "h w"] | None:
     """What a box or a closed line holds, by its colours; None of another part, and where that does not span it."""
-    if not (is_box(part) or is_closed(part)):
+    if not bounds(part):
         return None
     filled = held(part)
     from yoeo_core.cut_out import cut_out  # parts of scipy that ComfyUI does not start with
@@ -101,6 +101,11 @@ def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[T
 def held(part: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
     """The part and what it surrounds: a line around a thing means what it holds."""
     return torch.from_numpy(ndimage.binary_fill_holes(part.numpy()))
+
+
+def bounds(part: Bool[Tensor, "h w"]) -> bool:
+    """Whether a part says where a thing ends: a box around it, or a closed line."""
+    return is_box(part) or is_closed(part)
 
 
 def is_box(part: Bool[Tensor, "h w"]) -> bool:

@@ -38,17 +38,6 @@ def add_run_flags(
     add_folder_flags(parser, "model.safetensors")
 
 
-def add_fresh_flags(
-    parser: argparse.ArgumentParser, *, lr: float, warmup: int, weight_decay: float, clip: float, ema: float
-) -> None:
-    """How a small network learns that nothing was published about; the rate falls along a cosine."""
-    parser.add_argument("--lr", type=not_negative, default=lr, help="peak learning rate (%(default)s)")
-    parser.add_argument("--warmup", type=natural, default=warmup, help="steps of linear warm-up; 0: off (%(default)s)")
-    parser.add_argument("--weight-decay", type=not_negative, default=weight_decay)
-    parser.add_argument("--clip", type=above_zero, default=clip, help="largest gradient norm; inf: off (%(default)s)")
-    parser.add_argument("--ema", type=decay, default=ema, help="decay of the averaged weights that are kept; 0: off")
-
-
 def accelerator_of(args: argparse.Namespace) -> Accelerator:
     """What runs on one process or many, logs to TensorBoard in ``--out`` and keeps to the flags above.
 
