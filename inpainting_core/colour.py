@@ -12,12 +12,11 @@ plain white or black is filled with just that, and there is no chroma where none
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from inpainting_core.masks import dilate
 from inpainting_core.membrane import spread
 from inpainting_core.shapes import Float
-from inpainting_core.texture import mean_around
+from inpainting_core.texture import averaged, mean_around
 
 BAND_PX = 8  # at the model's resolution, a latent cell: how far from the hole fill and picture are compared
 AROUND_PX = 2  # how far the differences are averaged that chance is told by
@@ -42,7 +41,7 @@ def share_beyond_chance(apart: Float[Tensor, "b 3 h w"], band: Float[Tensor, "#b
     """How much of a channel's difference on the band is a shift: 1 of an even one, 0 where its means over a few pixels
     are no larger than those of differences that fall to either side at random (Wiener's weight)."""
     mean, power = (mean_around(part, band, AROUND_PX) for part in (apart, apart.square()))
-    several = F.avg_pool2d(band, 2 * AROUND_PX + 1, stride=1, padding=AROUND_PX) * (2 * AROUND_PX + 1) ** 2
+    several = averaged(band, AROUND_PX) * (2 * AROUND_PX + 1) ** 2
     error = (power - mean.square()).clamp(min=0) / several.clamp(min=1)
     found, chance = ((part * band).sum((2, 3), keepdim=True) for part in (mean.square(), error))
     return ((found - chance) / found.clamp(min=torch.finfo(found.dtype).tiny)).clamp(min=0)

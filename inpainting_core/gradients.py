@@ -5,6 +5,8 @@ picture whose steps from pixel to pixel are nearest to those of the copies, and 
 hole's edge (Pérez et al. 2003, Poisson image editing; Darabi et al. 2012, Image melding).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,13 @@ from inpainting_core.shapes import Float
 HELD = 5e-3  # how much a pixel's own colour counts beside a step: what the edge says reaches some 14 px far
 CYCLES = 6  # after which the fill is nearer than a level of 8 bits to where more of them would take it
 SWEEPS, DAMPED = 2, 0.8  # of Jacobi's method before and after each coarser picture, and its damping
+
+
+class Level(NamedTuple):
+    """The hole at one size of the picture, and how much a pixel's own change counts in its ``pull`` there."""
+
+    hole: Float[Tensor, "1 1 h w"]
+    weight: Float[Tensor, "1 1 h w"]
 
 
 def steps_of(picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "4 c h w"]:
@@ -35,9 +44,9 @@ def joined(
     box, steps, inside = picture[there], steps[there], hole[there]
     apart = neighbours_of(torch.ones_like(inside)) * (steps_of(box) - agreed_between(steps, inside))
     missing = inside * apart.sum(0, keepdim=True)
-    change, weight = torch.zeros_like(box), weight_of(inside, HELD)
+    levels, change = levels_of(inside), torch.zeros_like(box)
     for _ in range(CYCLES):
-        change = change + correction(missing - pull(change, inside, weight), inside, HELD)
+        change = change + correction(missing - pull(change, levels[0]), levels)
     made = picture.clone()
     made[there] = box + change
     return made
@@ -49,41 +58,45 @@ def agreed_between(steps: Float[Tensor, "4 c h w"], hole: Float[Tensor, "1 1 h w
     return torch.where(neighbours_of(hole) > 0, (steps - back) / 2, steps)
 
 
-def correction(
-    missing: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], held: float
-) -> Float[Tensor, "1 c h w"]:
+def levels_of(hole: Float[Tensor, "1 1 h w"]) -> list[Level]:
+    """The hole and its halves, as far as there are any; a coarser pixel is open where all that it stands for are.
+
+    Each neighbour counts once, and what holds a pixel to its own colour four times as much for each half.
+    """
+    held, levels = HELD, [Level(hole, beside(torch.ones_like(hole)) + HELD)]
+    while min(hole.shape[-2:]) > 2 and hole.any():
+        hole, held = (F.avg_pool2d(hole, 2, ceil_mode=True) == 1).to(hole), 4 * held
+        levels.append(Level(hole, beside(torch.ones_like(hole)) + held))
+    return levels
+
+
+def correction(missing: Float[Tensor, "1 c h w"], levels: list[Level]) -> Float[Tensor, "1 c h w"]:
     """About the change of the hole's pixels whose ``pull`` is what is missing: a V-cycle of multigrid."""
-    weight = weight_of(hole, held)
-    change = DAMPED * hole * missing / weight
-    change = relaxed(change, missing, hole, weight, SWEEPS - 1)
-    if min(hole.shape[-2:]) > 2 and hole.any():
-        left = missing - pull(change, hole, weight)
-        coarse_hole = (F.avg_pool2d(hole, 2, ceil_mode=True) == 1).to(hole)
-        coarse = correction(4 * F.avg_pool2d(left, 2, ceil_mode=True), coarse_hole, 4 * held)
-        change = change + hole * F.interpolate(coarse, hole.shape[-2:], mode="bilinear")
-    return relaxed(change, missing, hole, weight, SWEEPS)
+    here, coarser = levels[0], levels[1:]
+    change = relaxed(DAMPED * here.hole * missing / here.weight, missing, here, SWEEPS - 1)
+    if coarser:
+        left = missing - pull(change, here)
+        coarse = correction(4 * F.avg_pool2d(left, 2, ceil_mode=True), coarser)
+        change = change + here.hole * F.interpolate(coarse, missing.shape[-2:], mode="bilinear")
+    return relaxed(change, missing, here, SWEEPS)
 
 
-def relaxed(change: Tensor, missing: Tensor, hole: Tensor, weight: Tensor, sweeps: int) -> Tensor:
+def relaxed(change: Tensor, missing: Tensor, level: Level, sweeps: int) -> Tensor:
     """The change, nearer to what is missing by so many sweeps."""
     for _ in range(sweeps):
-        change = change + DAMPED * hole * ((missing + beside(change)) / weight - change)
+        change = change + DAMPED * level.hole * ((missing + beside(change)) / level.weight - change)
     return change
 
 
-def pull(change: Float[Tensor, "1 c h w"], hole: Float[Tensor, "1 1 h w"], weight: Tensor) -> Float[Tensor, "1 c h w"]:
+def pull(change: Float[Tensor, "1 c h w"], level: Level) -> Float[Tensor, "1 c h w"]:
     """By how much the pixels of the hole exceed their neighbours in sum, and what holds them to 0."""
-    return hole * (weight * change - beside(change))
-
-
-def weight_of(hole: Float[Tensor, "1 1 h w"], held: float) -> Float[Tensor, "1 1 h w"]:
-    """How much a pixel's own change counts in its ``pull``: once for each neighbour, and what holds it."""
-    return beside(torch.ones_like(hole)) + held
+    return level.hole * (level.weight * change - beside(change))
 
 
 def beside(values: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
     """The sum of a pixel's four neighbours; 0 beyond the frame."""
-    return neighbours_of(values).sum(0, keepdim=True)
+    padded = F.pad(values, (1, 1, 1, 1))
+    return padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2] + padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1]
 
 
 def neighbours_of(values: Float[Tensor, "1 c h w"], beyond: str = "constant") -> Float[Tensor, "4 c h w"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inpainting_core.shapes import Bool, Float, Int
+from inpainting_core.texture import mean_around
 
 SIDE = 5  # pixels: smaller ones do not see a structure, and of larger ones few lie wholly outside the hole
 CODE = 24  # numbers
@@ -19,7 +20,7 @@ STEPS = (1, 2, 4)  # patches between a target and the neighbours that it asks
 TRIES = 4  # random places a target looks at, each three times as near as the one before
 LIGHT = 0.25  # of how far two patches' colours lie apart in the mean, beside how their pixels differ
 PRICE = 0.1  # of a use beyond the first, in units of the mean distance
-AT_ONCE = 1024  # targets that are compared with everything at once, for the memory's sake
+AT_ONCE = 256  # targets that are looked at together: of more the products leave the processor's cache
 
 
 class Grid:
@@ -44,7 +45,7 @@ class Grid:
     def number(self, y: Int[Tensor, "..."], x: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The patch whose top left pixel is there; -1 where none lies within the picture."""
         inside = (y >= 0) & (y < self.rows) & (x >= 0) & (x < self.columns)
-        return torch.where(inside, y * self.columns + x, -1)
+        return (y * self.columns + x).masked_fill(~inside, -1)
 
     def moved(self, patches: Int[Tensor, "t"], y: int | Tensor, x: int | Tensor) -> Int[Tensor, "t"]:
         """The patches so many pixels further down and to the right; -1 where they leave the picture."""
@@ -105,12 +106,12 @@ def improved(
     generator: torch.Generator,
 ) -> tuple[Int[Tensor, "t"], Float[Tensor, "t"]]:
     """The field after each target has looked at what lies beside its neighbours' finds, and around its own."""
-    found = field, distances(wanted, codes, field) + price[field]
+    found = field, distances(wanted, codes, field) + at(price, field)
     for step in STEPS:
         for y, x in ((0, step), (step, 0), (0, -step), (-step, 0)):
             beside = grid.moved(grid.targets, y, x)
-            place = torch.where(beside < 0, -1, grid.place[beside])
-            proposed = torch.where(place < 0, -1, grid.moved(found[0][place], -y, -x))
+            place = at(grid.place, beside.clamp(min=0)).masked_fill(beside < 0, -1)
+            proposed = grid.moved(at(found[0], place.clamp(min=0)), -y, -x).masked_fill(place < 0, -1)
             found = _better(*found, proposed, wanted, codes, grid, price)
     reach = max(grid.rows, grid.columns) // 2
     for _ in range(TRIES):
@@ -125,8 +126,8 @@ def _better(
     field: Tensor, cost: Tensor, proposed: Tensor, wanted: Tensor, codes: Tensor, grid: Grid, price: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each target the better of two sources; what is proposed may be -1 or a patch with some hole in it."""
-    proposed = torch.where((proposed >= 0) & grid.known[proposed], proposed, field)
-    there = distances(wanted, codes, proposed) + price[proposed]
+    proposed = torch.where((proposed >= 0) & at(grid.known, proposed.clamp(min=0)), proposed, field)
+    there = distances(wanted, codes, proposed) + at(price, proposed)
     better = there < cost
     return torch.where(better, proposed, field), torch.where(better, there, cost)
 
@@ -138,11 +139,16 @@ def price_of(field: Int[Tensor, "t"], distance: Float[Tensor, "t"], grid: Grid) 
     Self Tuning Texture Optimization, weigh occurrences likewise).  A region copied once as a whole costs nothing.
     """
     uses = torch.bincount(field, minlength=len(grid.known)).to(distance).view(1, 1, grid.rows, grid.columns)
-    uses = F.avg_pool2d(uses, SIDE, stride=1, padding=SIDE // 2, count_include_pad=False).flatten()
+    uses = mean_around(uses, torch.ones_like(uses), SIDE // 2).flatten()
     free = max(1.0, len(grid.targets) / len(grid.sources))
     return PRICE * distance.mean() * (uses / free - 1).clamp_min(0)
 
 
 def distances(wanted: Float[Tensor, "t d"], codes: Float[Tensor, "n d"], field: Int[Tensor, "t"]) -> Float[Tensor, "t"]:
     """The squared distance of each target's code from that of its source."""
-    return (codes[field] - wanted).square().sum(1)
+    return at(codes, field).sub_(wanted).square_().sum(1)
+
+
+def at(values: Tensor, which: Int[Tensor, "..."]) -> Tensor:
+    """``values[which]``, of whole rows; on a processor several times as fast as that."""
+    return values.index_select(0, which.flatten()).unflatten(0, which.shape)

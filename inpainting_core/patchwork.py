@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from inpainting_core.gradients import joined, neighbours_of, steps_of
-from inpainting_core.patches import SIDE, Grid, basis_of, codes_of
+from inpainting_core.patches import AT_ONCE, SIDE, Grid, at, basis_of, codes_of
 from inpainting_core.shapes import Float, Int
 
 AGREEMENT, LAST_AGREEMENT = 1.5, 3.0  # how much better copies count for more, and in the last round
@@ -104,21 +104,25 @@ def agreed(size: Size, places: Places, agreement: float) -> Float[Tensor, "1 c h
 
 def votes_for(size: Size, places: Places, agreement: float) -> Votes:
     """What the copied patches say about each pixel of the hole, and how much each counts (``agreed``)."""
-    some, place = size.over >= 0, size.over.clamp(min=0)
-    far = torch.where(some, places.distance[place], 0)
+    some, place, width = size.over >= 0, size.over.clamp(min=0), size.picture.shape[-1]
+    far = some * at(places.distance, place)
     mean = far.sum(1, keepdim=True) / some.sum(1, keepdim=True)
-    best = torch.where(some, far, torch.inf).amin(1, keepdim=True)
+    best = far.masked_fill(~some, torch.inf).amin(1, keepdim=True)
     weight = some * torch.exp(-agreement * (far - best) / mean.clamp_min(torch.finfo(mean.dtype).tiny))
     down, right = offsets(place.device)
-    y, x = places.field[place] // size.grid.columns + down, places.field[place] % size.grid.columns + right
-    return Votes(y * size.picture.shape[-1] + x, weight / weight.sum(1, keepdim=True))
+    top_left = places.field // size.grid.columns * width + places.field % size.grid.columns
+    return Votes(at(top_left, place) + down * width + right, weight / weight.sum(1, keepdim=True))
 
 
 def counted(size: Size, votes: Votes, picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
     """A picture of this size with each pixel of its hole as the votes have it."""
-    copies = picture[0].flatten(1).T[votes.source]
+    pixels = picture[0].flatten(1).T.contiguous()
+    told = [
+        weight[:, None] @ at(pixels, source)
+        for source, weight in zip(votes.source.split(AT_ONCE), votes.weight.split(AT_ONCE), strict=True)
+    ]
     made = picture.clone()
-    made[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = (votes.weight[..., None] * copies).sum(1).T
+    made[0, :, size.open_pixels[:, 0], size.open_pixels[:, 1]] = torch.cat(told)[:, 0].T
     return made
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from inpainting_core.choosing import Copies
 from inpainting_core.exemplar import copied_from, find_places
@@ -17,6 +16,7 @@ from inpainting_core.masks import dilate
 from inpainting_core.patches import SIDE
 from inpainting_core.patchwork import Places
 from inpainting_core.shapes import Bool, Float
+from inpainting_core.texture import averaged
 
 ALIKE = 0.06  # 15 levels of 255, a mean over a patch: noise of compression stays below, a passer-by does not
 NEAR_PX = 16  # around the hole: what the search goes by most
@@ -73,4 +73,4 @@ def looks_like(frame: Frame, view: Float[Tensor, "1 3 h w"], hole: Float[Tensor,
 def differs(one: Float[Tensor, "1 3 h w"], other: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "1 1 h w"]:
     """Where more than noise has changed."""
     difference = (one - other).abs().mean(1, keepdim=True).float()
-    return F.avg_pool2d(difference, SIDE, stride=1, padding=SIDE // 2) > ALIKE
+    return averaged(difference, SIDE // 2) > ALIKE
