@@ -115,13 +115,16 @@ def managed(detector: SundryDetector) -> ModelPatcher:
 
 def detections(detector: ModelPatcher, picture: Tensor) -> Iterator[Detections]:
     """What the detector finds in each of the pictures ``[b, 3, h, w]``, one at a time, on the detector's device."""
-    rows, columns = detector.model.preprocessing.size(*picture.shape[-2:])
     bar = comfy.utils.ProgressBar(len(picture))
     for one in picture.split(1):
-        model_management.throw_exception_if_processing_interrupted()
-        # a plain module cannot be streamed layer by layer: it is loaded as a whole, or left where it was
-        model_management.load_models_gpu(
-            [detector], memory_required=BYTES_A_PIXEL * rows * columns, force_full_load=True
-        )
-        yield detector.model(one.to(detector.load_device))
+        yield look(detector, one)
         bar.update(1)
+
+
+def look(detector: ModelPatcher, picture: Tensor) -> Detections:
+    """What the detector finds in one picture ``[1, 3, h, w]``, or in a part of it."""
+    model_management.throw_exception_if_processing_interrupted()
+    rows, columns = detector.model.preprocessing.size(*picture.shape[-2:])
+    # a plain module cannot be streamed layer by layer: it is loaded as a whole, or left where it was
+    model_management.load_models_gpu([detector], memory_required=BYTES_A_PIXEL * rows * columns, force_full_load=True)
+    return detector.model(picture.to(detector.load_device))

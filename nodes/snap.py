@@ -1,5 +1,7 @@
 """Snap Mask to Entity: a rough brush stroke or box becomes the whole mask of the object it marks."""
 
+from functools import partial
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
@@ -15,7 +17,7 @@ from yoeo_core.entities import sure_entities
 from yoeo_core.snapping import Snapped, snap
 
 from .boundary import mask_from, picture_from
-from .detector import detections, detector_input
+from .detector import detections, detector_input, look
 from .memory import said_where_memory_ends
 from .schema import schema
 from .telling import report_of, report_output, tell
@@ -71,7 +73,7 @@ class EraseOnceSnapMask(io.ComfyNode):
         for masks, found, seen in zip(several, detections(detector, looked_at), looked_at.split(1), strict=True):
             whole = sure_entities(found, 0, picture.shape[-2:])
             for one in masks.split(1):
-                near = entities_near(one[None], seen, lambda view: next(detections(detector, view)))
+                near = entities_near(one[None], seen, partial(look, detector))
                 snapped.append(snap(one[None], together(whole, near), seen))
         said = [sentence(one, peak) for one, peak in zip(snapped, highest.flatten().tolist(), strict=True)]
         masks = widened(torch.cat([one.mask for one in snapped]), grow)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from inpainting_core.masks import box_around
 from yoeo_core.close_up import entities_near, placed, together, view_around
 from yoeo_core.detector import Detections
 from yoeo_core.entities import Entities, sure_entities
@@ -64,7 +65,7 @@ def test_every_box_and_line_has_a_view_and_a_stroke_none():
 
 @pytest.mark.parametrize("part", [AROUND, box(0, 20, 0, 60), box(200, 240, 290, 320), box(30, 31, 0, 320)])
 def test_a_view_holds_its_part_and_stays_in_the_picture(part: Tensor):
-    rows, columns = view_around(part)
+    rows, columns = view_around(box_around(part[None, None].float()), SIZE, 1.25)
     assert part[rows, columns].sum() == part.sum()
     assert 0 <= rows.start < rows.stop <= SIZE[0] and 0 <= columns.start < columns.stop <= SIZE[1]
     assert max(rows.stop - rows.start, columns.stop - columns.start) <= SIZE[1]
