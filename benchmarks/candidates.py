@@ -78,7 +78,7 @@ def row(seen: list[Seen], alone: list[Seen]) -> list[str]:
 
 def main(args: argparse.Namespace) -> None:
     engine, detector = load_engine(args.model), load_detector(args.detector)
-    judge = judge_by(lambda pictures: [detector(pictures)])
+    judge = judge_by(detector)
     distance, pictures = perceptual_net("stlpips_alex"), read(args.pictures)[: args.at_most]
     seen = defaultdict(list)
     for picture, hole, truth in tqdm(pictures):

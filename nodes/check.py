@@ -1,5 +1,7 @@
 """Sundry Check (Mask2Former): whether an erasure left, or put, something in the hole."""
 
+from functools import partial
+
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.v0_0_2 import io
@@ -9,12 +11,14 @@ from inpainting_core.alpha import visible
 from inpainting_core.erasing import check_picture
 from inpainting_core.masks import as_mask, peaks
 from inpainting_core.telling import counted, without_hole
-from yoeo_core.check import IOS, Verdict, check, check_by_metric
+from yoeo_core.check import IOS, Verdict, check_by_metric
+from yoeo_core.close_check import check_closely
+from yoeo_core.close_up import Look
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE
 
 from .boundary import image_from, mask_from, picture_from
-from .detector import detections, detector_input
+from .detector import detections, detector_input, look
 from .memory import said_where_memory_ends
 from .overlay import drawn
 from .schema import require_choice, require_numbers, schema
@@ -108,19 +112,22 @@ class EraseOnceSundryCheck(io.ComfyNode):
         highest = peaks(mask, len(picture)).amax(1).expand(len(picture)).tolist()
         looked_at = visible(picture).clamp(0, 1).float()
         verdicts, said, overlays = [], [], []
-        for one, where, peak, found in zip(looked_at, hole, highest, detections(detector, looked_at), strict=True):
-            verdict = judge(found, where[None].to(found.mask_logits), preset, ios, score)
-            verdicts.append(verdict)
-            said.append(sentence(verdict, where, peak))
-            overlays.append(drawn(one.cpu(), where[0].cpu() > 0, verdict, said[-1]))
+        seen = looked_at.split(1), hole.split(1), highest, detections(detector, looked_at)
+        for one, where, peak, found in zip(*seen, strict=True):
+            verdicts.append(judge(one, where, found, partial(look, detector), preset, ios, score))
+            said.append(sentence(verdicts[-1], where, peak))
+            overlays.append(drawn(one[0].cpu(), where[0, 0].cpu() > 0, verdicts[-1], said[-1]))
         return answer(verdicts, said, torch.stack(overlays), image)
 
 
-def judge(found: Detections, hole: Tensor, preset: str, ios: float, score: float) -> Verdict:
-    """The verdict on one picture, by the preset's rule."""
+def judge(
+    picture: Tensor, hole: Tensor, whole: Detections, near: Look, preset: str, ios: float, score: float
+) -> Verdict:
+    """The verdict on one picture, by the preset's rule; that of the metrics looks at the whole picture alone."""
     if preset == "metric":
-        return check_by_metric(found, hole)[0]
-    return (check(found, hole, ios=ios, score=score) if preset == "custom" else check(found, hole))[0]
+        return check_by_metric(whole, hole.to(whole.mask_logits))[0]
+    custom = {"ios": ios, "score": score} if preset == "custom" else {}
+    return check_closely(picture, hole, whole, near, **custom)
 
 
 def sentence(verdict: Verdict, hole: Tensor, highest: float) -> str:

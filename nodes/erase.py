@@ -18,7 +18,7 @@ from yoeo_core import pipeline as yoeo
 from yoeo_core.judge import judge_by
 
 from .boundary import ComfyEngine, image_from, mask_from, picture_from
-from .detector import detections, detector_input
+from .detector import detector_input, look
 from .effects import Asked, effects_input, effects_output
 from .memory import said_where_memory_ends
 from .schema import attention_input, context_input, grow_input, require_numbers, schema, softness_inputs
@@ -266,7 +266,7 @@ def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPat
         raise ValueError(
             "until_clean needs a detector that says when it is clean, got none. Connect Load Sundry Detector."
         )
-    judge = None if detector is None else judge_by(partial(detections, detector))
+    judge = None if detector is None else judge_by(partial(look, detector))
     return {"candidates": candidates, "judge": judge, "tries": tries if until_clean else 1}
 
 

@@ -15,7 +15,7 @@ from yoeo_core.detector import Detections
 from yoeo_core.entities import Entities, sure_entities
 from yoeo_core.snapping import bounds
 
-AROUND = 1.25  # sides of the view, of the box's longer one: a thing is told by what it ends against
+AROUND = 1.25  # sides of a view, of the box's longer one: a thing is told by what it ends against
 
 View = tuple[slice, slice]  # rows and columns of a picture
 Look = Callable[[Float[Tensor, "1 3 rows columns"]], Detections]  # a detector, at one picture or a part of one

@@ -63,5 +63,4 @@ def load_judge(args: argparse.Namespace) -> Judge | None:
     if path is None:
         return None
     detector = load_detector(path, args.device)
-    # one picture at a time: all at once would need the memory of all
-    return judge_by(lambda pictures: (detector(one.to(args.device)) for one in pictures.split(1)))
+    return judge_by(lambda picture: detector(picture.to(args.device)))
