@@ -11,6 +11,7 @@ from tiny import tiny_detector
 from inpainting_core.built_in import NANO_DETECTOR
 from inpainting_core.masks import grow
 from yoeo_core.check import check, check_by_metric
+from yoeo_core.close_check import check_closely
 from yoeo_core.detector import load_detector, write_detector
 from yoeo_core.entities import sure_entities
 from yoeo_core.metrics import mars, msn, panoptic_merge
@@ -72,6 +73,14 @@ def found_in(image, detector):
     return detector.model(image.movedim(-1, 1))
 
 
+def verdict_on(image, hole, detector, preset):
+    """The core's: that of the metrics by the whole picture alone, that of the loss from near by as well."""
+    found = found_in(image, detector)
+    if preset == "metric":
+        return check_by_metric(found, hole)[0]
+    return check_closely(image.movedim(-1, 1), hole, found, detector.model, **(CUSTOM if preset == "custom" else {}))
+
+
 def test_nodes_names_inputs_and_outputs():
     promised = {
         "EraseOnceLoadDetector": ("Load Sundry Detector", ["detector"]),
@@ -93,8 +102,7 @@ def test_a_verdict_is_the_cores(preset: str, detector):
     image = picture(2)
     holes = torch.cat([WIDE, mask(10, 40, 10, 50)])
     answer = run_check(image, holes, detector, preset, **CUSTOM)
-    rules = {"loss": check, "metric": check_by_metric, "custom": lambda *given: check(*given, **CUSTOM)}
-    expected = [rules[preset](found_in(image[i : i + 1], detector), holes[i : i + 1, None])[0] for i in range(2)]
+    expected = [verdict_on(image[i : i + 1], holes[i : i + 1, None], detector, preset) for i in range(2)]
     assert answer[0] == [one.passed for one in expected] and answer[1] == [one.count for one in expected]
     assert answer[2] == [one.area for one in expected]
     assert torch.equal(answer[3], torch.stack([one.sundry_mask for one in expected]).float())
@@ -137,6 +145,20 @@ def test_the_built_in_detectors_verdicts_are_the_metrics():
     answer = run_check(image, hole, nano, "metric")
     assert answer[1] == [int(msn(segments, hole[None]))] and answer[2] == mars(segments, hole[None]).tolist()
     assert run_check(image, EMPTY[:, :60, :80].new_zeros(1, 120, 160), nano, "metric")[0] == [True]
+
+
+def test_a_small_thing_in_a_large_picture_fails_but_by_the_metrics():
+    """Of a batch whose second picture has nothing in its hole."""
+    (nano,) = nodes()["EraseOnceLoadDetector"].execute(BUILT_IN).result
+    away = (torch.arange(480)[:, None] - 200) ** 2 + (torch.arange(640) - 300) ** 2
+    image, hole = torch.full((2, 480, 640, 3), 0.7), (away < 13**2)[None].float()
+    image[0, away < 8**2] = torch.tensor([0.8, 0.1, 0.1])
+    assert check(found_in(image[:1], nano), hole[None])[0].passed, "the whole picture shows it too small"
+    answer = run_check(image, hole, nano)
+    assert answer[0] == [False, True] and answer[2][0] > 0.1 and answer[2][1] == 0
+    assert answer[3].shape == (2, 480, 640) and answer[3][0][away < 4**2].all() and not answer[3][1].any()
+    assert said(answer).startswith("Picture 1: Failed: ") and "Picture 2: Passed: " in said(answer)
+    assert run_check(image, hole, nano, "metric")[0] == [True, True]
 
 
 def test_masks_of_another_size(detector):
