@@ -1,5 +1,6 @@
 """The models that come with the pack: where graphs, the demo and scripts find the one of their method."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -36,3 +37,12 @@ def test_nano_is_the_methods_own(name: str, monkeypatch: pytest.MonkeyPatch):
     where = ["--images", "a", "--masks", "b", "--out", "c"]
     eraser.load_eraser(parse_args(["--method", name, "--model", "nano", *where]))
     assert loaded == [BUILT_IN[NANO_OF[name]]]
+
+
+def test_every_photograph_of_the_detectors_is_credited_and_none_is_share_alike():
+    with (ROOT / "assets/nano_photographs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["photograph"] for row in rows}) == len(rows) == 653
+    assert all(row["author"] and row["source"] and row["licence_url"].startswith("http") for row in rows)
+    free = ("CC0", "CC-BY-2.0", "CC-BY-3.0", "CC-BY-4.0", "Public domain", "No known copyright", "Released by Eastman")
+    assert all(row["licence"].startswith(free) and "/by-sa/" not in row["licence_url"] for row in rows)
