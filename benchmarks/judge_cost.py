@@ -2,9 +2,9 @@
 
     python -m benchmarks.judge_cost [--model SD1.5] [--turns 3] [--side 512]
 
-YOEO in two steps by a network of random weights of full size, then the check of its picture by the nano detector and by
-a Mask2Former on Swin-T of random weights, which sees it at 640 px as YOEO's own judge does; all in turn, in processor
-seconds of one thread.
+YOEO in two steps by a network of random weights of full size, then the check of its picture, as a whole and from near
+by, by the nano detector and by a Mask2Former on Swin-T of random weights, which sees it at 640 px as YOEO's own judge
+does; all in turn, in processor seconds of one thread.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from benchmarks.sra_ratio import MODELS
 from benchmarks.swin_detector import swin_tiny_detector
 from inpainting_core.built_in import NANO_DETECTOR
 from yoeo_core import pipeline as yoeo
-from yoeo_core.check import Verdict, check
+from yoeo_core.check import Verdict
+from yoeo_core.close_check import check_closely
 from yoeo_core.detector import SundryDetector, load_detector
 
 
@@ -37,8 +38,8 @@ def ways_of(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     image, mask = scene(args.side)
     hole = mask[None, None]  # random weights erase to noise, and noise is what the judge is shown
 
-    def judged(detector: SundryDetector) -> tuple[Verdict, ...]:
-        return check(detector(image), hole)
+    def judged(detector: SundryDetector) -> Verdict:
+        return check_closely(image, hole, detector(image), detector)
 
     detectors = {"nano detector": load_detector(NANO_DETECTOR), "Swin-T, 640 px": swin_tiny_detector()}
     checks = {name: lambda detector=detector: judged(detector) for name, detector in detectors.items()}
