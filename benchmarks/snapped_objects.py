@@ -5,7 +5,8 @@
 ``DIR`` holds pictures, ``NAME.jpg`` or ``NAME.png``, and ``NAME_mask.png``, white over one object.  A box so many times
 as large as the one that just holds the object is snapped.  Printed is in how many the intersection over union with the
 object is at least 0.6, and the mean of it: with the detector alone, by colours alone, and by both, as Snap Mask to
-Entity does it.  The detector sees the whole picture, and with "from near by" a view around the box as well.
+Entity does it.  The detector sees the whole picture, and with "from near by" a view around the box as well.  *Sundry
+Check* is what that node marks where the box is the hole.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from inpainting_core.built_in import NANO_DETECTOR
 from inpainting_core.picture_files import read_mask, read_picture, visible_rgb
+from yoeo_core.close_check import check_closely
 from yoeo_core.close_up import entities_near, together
 from yoeo_core.detector import load_detector
 from yoeo_core.entities import Entities, sure_entities
@@ -49,27 +51,35 @@ def overlap(snapped: Snapped, thing: Tensor) -> float:
     """Intersection over union of what a box became; 0 where it stayed."""
     if snapped.scores == (None,) and not any(snapped.cut):
         return 0.0
-    mask = snapped.mask[0, 0] > 0
+    return shared(snapped.mask[0, 0] > 0, thing)
+
+
+def shared(mask: Tensor, thing: Tensor) -> float:
+    """Intersection over union of two masks ``[h, w]``."""
     return ((mask & thing).sum() / (mask | thing).sum()).item()
 
 
 def main(args: argparse.Namespace) -> None:
     detector, folder = load_detector(args.detector), Path(args.pictures)
-    overlaps: dict[str, list[float]] = {"the detector": [], "the detector, from near by": [], "colours": [], "both": []}
+    ways = "the detector", "the detector, from near by", "colours", "both", "Sundry Check"
+    overlaps: dict[str, list[float]] = {way: [] for way in ways}
     for path in sorted(folder.glob("*_mask.png")):
         stem = path.name.removesuffix("_mask.png")
         picture = visible_rgb(read_picture(next(folder.glob(f"{stem}.[jp][pn]g"))))
         thing = read_mask(path)[0, 0] > 0.5
+        box = loose_box(thing, args.looser)[None, None].float()
         with torch.no_grad():
-            found = sure_entities(detector(picture), 0, thing.shape)
-            box = loose_box(thing, args.looser)[None, None].float()
+            whole = detector(picture)
+            found = sure_entities(whole, 0, thing.shape)
             seen = together(found, entities_near(box, picture, detector))
+            checked = check_closely(picture, box, whole, detector).sundry_mask
         nothing = Entities(found.masks[:0], found.scores[:0])
         plain = torch.full_like(picture, 0.5)  # no colours set anything apart
         overlaps["the detector"].append(overlap(snap(box, found, plain), thing))
         overlaps["the detector, from near by"].append(overlap(snap(box, seen, plain), thing))
         overlaps["colours"].append(overlap(snap(box, nothing, picture), thing))
         overlaps["both"].append(overlap(snap(box, seen, picture), thing))
+        overlaps["Sundry Check"].append(shared(checked, thing))
     print(f"{len(overlaps['both'])} objects, a box of {args.looser} times their size\n")
     print("| by | found | mean overlap |\n|---|---|---|")
     for name, each in overlaps.items():
