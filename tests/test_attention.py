@@ -9,7 +9,7 @@ from references import attend_with_dense_mask, attend_with_dense_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from eradiff_core.attention import HARD, MODES, Softness, as_bias, attend, for_each_key, rectifier
+from eradiff_core.attention import HARD, MODES, Softness, as_bias, attend, for_each_key, rectifier, split_rows
 from inpainting_core.schedule import Schedule
 
 
@@ -84,6 +84,18 @@ def test_off_needs_no_rectifier_and_unknown_modes_are_refused():
         attend(*qkv(), torch.tensor(HOLES["none"]), "eq10")
 
 
+def test_tokens_are_split_once_where_all_samples_share_a_hole():
+    assert [len(split_rows(torch.tensor(HOLES[name]))) for name in ("none", "shared", "ragged")] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("hole", ["none", "all"])
+def test_where_nothing_is_blocked_the_kernel_gets_what_came(mode: str, hole: str):
+    given, asked = qkv(), []
+    attend(*given, torch.tensor(HOLES[hole]), mode, kernel=lambda *qkv: asked.append(qkv) or qkv[2])
+    assert asked == [given]
+
+
 # soft attention
 
 WEIGHTS = {"nearly hard": 1e-6, "half": 0.5, "plain": 1.0, "a sample": [[0.2], [0.9]], "a token": None}
@@ -154,7 +166,7 @@ def test_softness_may_rise_as_the_noise_leaves():
     hole, (q, k, v) = (mask > 0).flatten(1).expand(2, -1), qkv()
     rising, sigma = Softness(0.1, rising=True), schedule.sigmas[[999, 300]]
     weights = (0.1 + 0.9 * schedule.signal[[999, 300]])[:, None]
-    assert torch.allclose(rising.at(sigma), weights) and Softness(0.1).at(sigma) == 0.1
+    assert torch.allclose(rising.at(sigma), weights) and Softness(0.1).at(sigma) == 0.1 and Softness(1.0).at(sigma) == 1
     expected = attend_with_dense_weights(q, k, v, hole, "rectified", weights.expand(2, 15))
     assert torch.allclose(rectifier(mask, "rectified", rising)(q, k, v, 3, 5, sigma), expected, atol=1e-5)
     constant = rectifier(mask, "rectified", Softness(0.1))(q, k, v, 3, 5, sigma)

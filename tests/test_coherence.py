@@ -118,6 +118,27 @@ def test_thresholds_tell_the_teacher_s_sundries_from_the_student_s():
     assert coherence_loss(alone(BEYOND), hole, teacher=nearly_in, teacher_ios=0.9).all()
 
 
+def test_an_entity_is_surer_than_the_score_and_not_as_sure():
+    found, hole = alone(CROSSING), drawn_hole()
+    for i, score in enumerate(found.entity_score[:, 0].tolist()):
+        assert coherence_loss(found, hole, score=score)[i] == 0
+        assert coherence_loss(found, hole, score=score - 1e-9)[i] > 0
+
+
+@pytest.mark.parametrize("judge", ["student", "teacher"])
+def test_the_paper_s_form_counts_pixels_and_the_authors_probabilities(judge):
+    """A mask that is doubtful outside of the hole: 24 of its 28 pixels lie in it, but 0.92 of its probability."""
+    doubtful, hole = drawn_detections([(2, 6, 3, 10)], [True]), drawn_hole()
+    with torch.no_grad():
+        doubtful.mask_logits.fill_(-20)[:, :, 2:6, 4:10] = 20
+        doubtful.mask_logits[:, :, 2:6, 3] = 0.1
+    given = {"teacher_ios": 0.9} if judge == "teacher" else {}
+    found = with_features(alone(BEYOND), doubtful.features) if judge == "teacher" else doubtful
+    teacher = doubtful if judge == "teacher" else None
+    official, paper = (coherence_loss(found, hole, teacher=teacher, form=form, **given) for form in FORMS)
+    assert not official.any() and paper.all()
+
+
 def test_unknown_forms_are_refused():
     with pytest.raises(ValueError, match="form must be one of"):
         coherence_loss(scene(), drawn_hole(), form="literal")

@@ -54,6 +54,11 @@ def test_of_crops_that_show_a_box_equally_well_the_widest_is_taken():
     assert (crop.work_height, crop.work_width) == (128, 512), "a square of 256 holds it and shows as many pixels"
 
 
+def test_of_crops_at_the_same_scale_the_one_with_the_most_of_the_picture_is_taken():
+    crop = plan_crop((349, 91, 369, 96), (373, 103), 128)
+    assert (crop.height, crop.width) == (208, 52), "a wide one would mostly lie beyond this narrow picture"
+
+
 def test_work_shapes_keep_the_area_and_a_sane_aspect():
     assert (512, 512) in work_shapes(512) and (256, 1024) in work_shapes(512) and (128, 2048) not in work_shapes(512)
 
@@ -120,6 +125,17 @@ def test_of_a_part_of_the_picture_the_same_pixels_are_filled_with_the_same_numbe
     assert torch.equal(part, whole.where(inside, 0))
 
 
+@pytest.mark.parametrize(
+    ("under", "detail", "expected"),
+    [(0.5, -0.3, 0.1), (0.5, 0.3, 0.7), (0.5, -0.9, 0), (0.5, 0.9, 1), (-0.7, -0.9, -0.5), (3, 9, 3), (-0.7, -9, -0.7)],
+)
+def test_detail_is_added_within_0_to_1_or_the_pictures_own_range(under: float, detail: float, expected: float):
+    picture, whole = torch.full((1, 3, 16, 16), float(under)), (0, 0, 16, 16)
+    added = torch.full((1, 3, 16, 16), float(detail))
+    stitch_into(picture, torch.full_like(picture, 0.4), Crop(*whole, 16, 16), torch.ones(1, 1, 16, 16), whole, added)
+    assert torch.allclose(picture, torch.full_like(picture, expected))
+
+
 @pytest.mark.parametrize("top, left, height, width", [(0, 0, 16, 16), (384, 384, 16, 16), (0, 0, 400, 400)])
 def test_a_window_inside_the_picture_is_a_view_of_it(top: int, left: int, height: int, width: int):
     picture = torch.rand(1, 3, 400, 400)
@@ -145,3 +161,9 @@ def test_the_filter_may_leave_the_pictures_own_range_but_not_0_to_1():
     assert resize(step, 48, 48).max() > 0.81 and resize(step, 48, 48).min() < 0.19
     white = torch.tensor([0.0, 1.0]).repeat_interleave(8).expand(1, 3, 16, 16)
     assert resize(white, 48, 48).max() == 1 and resize(white, 48, 48).min() == 0
+
+
+def test_each_picture_of_a_batch_keeps_within_its_own_range():
+    step = torch.tensor([0.0, 1.0]).repeat_interleave(8).expand(1, 3, 16, 16)
+    resized = resize(torch.cat([step, 3 * step]), 48, 48)
+    assert torch.equal(resized, torch.cat([resize(step, 48, 48), resize(3 * step, 48, 48)]))

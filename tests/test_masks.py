@@ -7,6 +7,7 @@ import torch
 from references import grow_by_loop
 
 from inpainting_core.masks import (
+    ROUNDING,
     as_mask,
     as_objects,
     bounding_boxes,
@@ -15,6 +16,7 @@ from inpainting_core.masks import (
     dilate,
     feather,
     grow,
+    peaks,
     to_grid,
     to_patches,
     to_tokens,
@@ -53,6 +55,19 @@ def test_masks_are_told_apart_by_picture_and_object(shape, frames, columns):
     assert torch.equal(as_mask(several(*shape), 8, 8, frames), objects.amax(1, keepdim=True))
 
 
+def test_masks_of_one_picture_need_no_number_of_pictures():
+    assert torch.equal(as_objects(several(3, 8, 8), 8, 8), as_objects(several(3, 8, 8), 8, 8, frames=1))
+
+
+def test_masks_of_pictures_one_pixel_high_are_told_apart_too():
+    assert as_objects(torch.ones(2, 3, 1, 8), 1, 8, frames=2).shape == (2, 3, 1, 8)
+
+
+def test_the_peak_of_each_mask_is_its_own():
+    masks = several(2, 3, 8, 6) * torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])[..., None, None]
+    assert torch.equal(peaks(masks, 2), torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]))
+
+
 def test_as_many_masks_as_fit_no_picture_are_refused():
     with pytest.raises(ValueError, match=re.escape("mask must come once or once per picture (2), got 3 masks.")):
         as_mask(torch.ones(3, 8, 8), 8, 8, frames=2)
@@ -62,13 +77,20 @@ def test_half_is_hole_and_jpeg_grey_is_not():
     assert as_mask(torch.tensor([[0.0, 0.49, 0.5, 1.0]]), 1, 4).flatten().tolist() == [0, 0, 1, 1]
 
 
+def test_what_a_resize_rounds_beyond_0_and_1_is_taken():
+    mask = torch.tensor([[-ROUNDING, 0.2, 0.7, 1 + ROUNDING]], dtype=torch.float64)
+    assert as_mask(mask, 1, 4).flatten().tolist() == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
         (torch.ones(8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [8]."),
+        (torch.ones(1, 1, 1, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [1, 1, 1, 8, 8]."),
         (torch.ones(0, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [0, 8, 8]."),
         (torch.ones(2, 3, 8, 8), "mask must come once or once per picture (1), got 2 times 3."),
         (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
+        (torch.eye(8) - 0.5, "mask must hold numbers from 0 to 1, got -0.5 to 0.5."),
         (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
         (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),
     ],
@@ -83,6 +105,14 @@ def test_another_size_of_the_same_aspect_is_resized():
     mask[10:20, 15:30] = 1
     resized = as_mask(mask, 100, 150)
     assert resized[0, 0, 20:40, 30:60].all() and resized.sum() == 20 * 30
+
+
+def test_made_smaller_a_pixel_is_hole_from_half_of_it_on_and_a_thin_line_is_none():
+    half, line = torch.zeros(2, 8, 8)
+    half[:, :3] = 1  # the filter's weights for the second pixel: 1/8, 3/8, 3/8, 1/8
+    line[3:5] = 1
+    assert as_mask(half, 4, 4)[0, 0, 1].tolist() == [1, 1, 0, 0]
+    assert not as_mask(line, 1, 1).any()
 
 
 def test_rounding_of_an_odd_size_by_a_pixel_is_the_same_aspect():
@@ -112,7 +142,7 @@ def test_feather_is_one_in_the_hole_falls_outwards_and_ends_with_the_ring():
     mask[..., 10, 10] = 1
     weight = feather(mask, 4)
     row = weight[0, 0, 10, 10:]
-    assert row[0] == 1 and (row[:5].diff() < 0).all() and (row[5:] == 0).all()
+    assert torch.allclose(row[:5], torch.tensor([1, 0.8, 0.6, 0.4, 0.2])) and (row[5:] == 0).all()
     assert torch.equal(weight > 0, grow(mask, 4) > 0)
 
 

@@ -100,10 +100,10 @@ def test_both_thresholds_decide():
     assert not sundries(found, hole, score=0.99).any() and not sundries(found, hole, ios=0.9999).any()
 
 
-@pytest.mark.parametrize("binary", [False, True])
-def test_ios_equals_the_loop(binary):
+@pytest.mark.parametrize("binary", [{}, {"binary": True}], ids=["probabilities", "pixels"])
+def test_ios_equals_the_loop(binary: dict):
     found, hole = scene(), drawn_hole(aligned=False)
-    fast = intersection_over_segment(found.mask_logits, hole, binary)
+    fast = intersection_over_segment(found.mask_logits, hole, **binary)
     assert not fast.requires_grad
     for i in range(2):
         cells = nearest_exact_by_loop(hole[i, 0], *found.mask_logits.shape[-2:])
