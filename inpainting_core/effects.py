@@ -45,12 +45,13 @@ class WithEffects:
     shares: tuple[float, ...]
 
 
-def add_effects(image: Float[Tensor, "b c h w"], mask: Tensor) -> WithEffects:
+def add_effects(image: Tensor, mask: Tensor) -> WithEffects:
     """Grow each mask by the effects of the object that it covers; where none is found it stays as it was.
 
-    image: RGB in [0, 1], or RGB and straight alpha; values beyond [0, 1] are clipped.  mask: any of ComfyUI's shapes,
-    1 where to erase, one for all pictures or one each; several for a single picture are as many objects.  An effect
-    is never part of another object's mask.  Raises ValueError for a picture or a mask that does not fit.
+    image: RGB in [0, 1], or RGB and straight alpha, ``[b, 3 or 4, h, w]``; values beyond [0, 1] are clipped.  mask: any
+    of ComfyUI's shapes, 1 where to erase, one for all pictures or one each; several for a single picture are as many
+    objects.  An effect is never part of another object's mask.  Raises ValueError for a picture or a mask that does
+    not fit.
     """
     check_picture(image)
     objects = as_objects(mask, *image.shape[-2:], frames=len(image)).cpu().expand(len(image), -1, -1, -1)

@@ -118,7 +118,10 @@ def check_picture(image: Tensor) -> None:
     if image.numel() == 0:
         raise ValueError(f"image must have pixels, got a picture of the shape {list(image.shape)}. Load it again.")
     if image.dtype not in DTYPES:
-        raise ValueError(f"image must hold floating-point numbers, 1 for white, got {image.dtype}. Convert it.")
+        raise ValueError(
+            f"image must hold float16, bfloat16, float32 or float64 numbers, 1 for white, got {image.dtype}. "
+            "Convert it."
+        )
     ends = [float(image.amin()), float(image.amax())]  # aminmax would turn a picture of ComfyUI's round first
     if not all(isfinite(end) for end in ends):
         raise ValueError("image must hold finite numbers only, got NaN or infinity. Check where it comes from.")

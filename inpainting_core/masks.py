@@ -36,15 +36,10 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
     single picture, or one mask a picture. ``[b, n, h, w]`` are n masks for each of b pictures.
     Values of at least 1/2 are hole. A mask of another size is resized if its aspect fits. An empty one fits
     every picture, because ComfyUI hands out a small black mask where none was drawn.
-    Raises ValueError for another number of axes, NaN, values outside [0, 1], another aspect, or a number of masks
-    that fits no picture.
+    Raises ValueError as ``check_mask``, and for NaN, values outside [0, 1], another aspect, or a number of masks that
+    fits no picture.
     """
-    if not 2 <= mask.ndim <= 4 or mask.numel() == 0:
-        raise ValueError(
-            f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
-        )
-    if mask.dtype not in READ:
-        raise ValueError(f"mask must hold numbers from 0 to 1, got {mask.dtype}. Connect a MASK.")
+    check_mask(mask)
     low, high = (float(value) for value in mask.aminmax())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ValueError(f"mask must hold numbers from 0 to 1, got {low} to {high}. Scale it.")
@@ -57,8 +52,25 @@ def as_objects(mask: Tensor, height: int, width: int, frames: int = 1) -> Float[
     return (F.interpolate(hole.float(), (height, width), mode="bilinear", antialias=True) >= 0.5).float()
 
 
+def check_mask(mask: Tensor) -> None:
+    """Raise ValueError unless a mask has one of ComfyUI's shapes, pixels, and numbers of a type in ``READ``."""
+    if not 2 <= mask.ndim <= 4 or mask.numel() == 0:
+        raise ValueError(
+            f"mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got {list(mask.shape)}. Connect a MASK."
+        )
+    if mask.dtype not in READ:
+        raise ValueError(
+            f"mask must hold numbers from 0 to 1 in a type such as float32, uint8 or bool, got {mask.dtype}. "
+            "Convert it."
+        )
+
+
 def peaks(mask: Tensor, frames: int) -> Float[Tensor, "b n"]:
-    """The highest value of each mask, arranged as ``as_objects`` arranges them: below 1/2 a mask has no hole."""
+    """The highest value of each mask, arranged as ``as_objects`` arranges them: below 1/2 a mask has no hole.
+
+    Raises ValueError as ``check_mask``, and for a number of masks that fits no picture.
+    """
+    check_mask(mask)
     return _arranged(mask, frames).amax((-2, -1)).float()
 
 

@@ -21,7 +21,7 @@ Reduce = Callable[[Tensor, int, int], Tensor]  # a mask to so many rows and colu
 
 
 def fill_whole(
-    image: Float[Tensor, "b c h w"],
+    image: Tensor,
     mask: Tensor,
     fill: Fill,
     *,
@@ -31,8 +31,8 @@ def fill_whole(
 ) -> Erased:
     """What ``fill`` makes of whole pictures; they may differ from the given ones everywhere.
 
-    image: in [0, 1], RGB or RGB and alpha, which is handed through.  mask: any of ComfyUI's shapes, 1 where to erase;
-    several for a single picture unite.
+    image: ``[b, 3 or 4, h, w]`` in [0, 1], RGB or RGB and alpha, which is handed through.  mask: any of ComfyUI's
+    shapes, 1 where to erase; several for a single picture unite.
     With a ``shape`` (height, width) a picture is squeezed to it, whatever its aspect, and the answer back to its size,
     both bicubic with antialiasing, and the mask by ``reduce``.  Without, it is reflected at the right and below to
     multiples of 64 px, and the answer is cut.  ``grow_px`` as in ``erase_holes``.  An empty mask gives the picture

@@ -20,6 +20,7 @@ from torch import Tensor
 from inpainting_core.architecture import SDXL_INPAINT, ModelConfig
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import Inputs
+from inpainting_core.erasing import DTYPES
 
 from .latents import encoded, latents_of
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of
@@ -31,12 +32,12 @@ STOCK_RESOLUTION = 512  # pixels; SD1.5-Inpaint and SD2-Inpaint from a stock loa
 def picture_from(image: Tensor) -> Tensor:
     """IMAGE to [b, c, h, w]; at least fp32, whatever precision this ComfyUI keeps its pictures in.
 
-    Raises ValueError for another number of axes.  Whole numbers stay so, and ``check_picture`` refuses them.
+    Raises ValueError for another number of axes.  Other types stay as they are, and ``check_picture`` refuses them.
     """
     if image.ndim != 4:
         raise ValueError(f"image must have the shape [b, h, w, c], got {list(image.shape)}. Connect an IMAGE.")
     picture = image.movedim(-1, 1)
-    return picture.to(torch.promote_types(image.dtype, torch.float32)) if image.is_floating_point() else picture
+    return picture.to(torch.promote_types(image.dtype, torch.float32)) if image.dtype in DTYPES else picture
 
 
 def image_from(picture: Tensor, like: Tensor) -> Tensor:

@@ -47,8 +47,9 @@ class EraseOnceGrowToEffects(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, mask: Tensor) -> io.NodeOutput:
-        found, report = looked_for(image, mask, peaks_of(image, mask))
-        masks = found.masks if len(image) == 1 else found.masks.amax(1, keepdim=True)
+        picture = picture_from(image)
+        found, report = looked_for(picture, mask, peaks_of(picture, mask))
+        masks = found.masks if len(picture) == 1 else found.masks.amax(1, keepdim=True)
         added = mask_from(masks.flatten(0, 1)[:, None], image), mask_from(found.effect, image)
         return io.NodeOutput(*added, report, ui=tell(report))
 
@@ -65,12 +66,12 @@ class Asked:
     said: str
 
     @classmethod
-    def of(cls, image: Tensor, mask: Tensor, effects: bool) -> "Asked":
-        """Raises ValueError for a picture or a mask that does not fit, where they are looked at."""
-        highest = peaks_of(image, mask) if effects else []
+    def of(cls, picture: Tensor, mask: Tensor, effects: bool) -> "Asked":
+        """Of pictures [b, c, h, w] and a MASK.  Raises ValueError for what does not fit, where it is looked at."""
+        highest = peaks_of(picture, mask) if effects else []
         if max(highest, default=0.0) < HOLE:
-            return cls(mask, torch.zeros(1).expand(len(image), 1, *image.shape[1:3]), "")  # a number, not a picture
-        found, said = looked_for(image, mask, highest)
+            return cls(mask, torch.zeros(1).expand(len(picture), 1, *picture.shape[-2:]), "")  # a number, not a picture
+        found, said = looked_for(picture, mask, highest)
         return cls(found.masks, found.effect, said)
 
 
@@ -92,18 +93,18 @@ def effects_output() -> io.Mask.Output:
     )
 
 
-def looked_for(image: Tensor, mask: Tensor, highest: list[float]) -> tuple[WithEffects, str]:
-    """IMAGE and MASK to masks that hold the effects, and what was found in words; ``highest`` are the masks' peaks.
+def looked_for(picture: Tensor, mask: Tensor, highest: list[float]) -> tuple[WithEffects, str]:
+    """Pictures [b, c, h, w] and a MASK to masks that hold the effects, and what was found in words.
 
-    Raises ValueError for those that do not fit.
+    ``highest`` are the masks' peaks.  Raises ValueError for pictures and masks that do not fit.
     """
-    found = add_effects(picture_from(image), mask)
+    found = add_effects(picture, mask)
     return found, report_of([said_of(share, peak) for share, peak in zip(found.shares, highest, strict=True)])
 
 
-def peaks_of(image: Tensor, mask: Tensor) -> list[float]:
+def peaks_of(picture: Tensor, mask: Tensor) -> list[float]:
     """The highest value of each picture's masks."""
-    return peaks(mask, len(image)).amax(1).expand(len(image)).tolist()
+    return peaks(mask, len(picture)).amax(1).expand(len(picture)).tolist()
 
 
 def said_of(share: float, peak: float) -> str:

@@ -80,8 +80,9 @@ class EraseOnceYOEO(io.ComfyNode):
         require_numbers(context=context)
         started = perf_counter()
         chosen = chosen_by(candidates, until_clean, tries, detector)
-        asked = Asked.of(image, mask, effects)
-        given = ComfyEngine(model, vae, conditioning), picture_from(image), asked.mask
+        picture = picture_from(image)
+        asked = Asked.of(picture, mask, effects)
+        given = ComfyEngine(model, vae, conditioning), picture, asked.mask
         if official:
             check_one_answer(candidates, detector)
             erased = yoeo.official(*given, steps=steps, seed=seed)
@@ -163,10 +164,11 @@ class EraseOnceEraDiff(io.ComfyNode):
     ) -> io.NodeOutput:
         require_numbers(context=context, strength=strength, softness=softness)
         started = perf_counter()
-        asked = Asked.of(image, mask, effects)
+        picture = picture_from(image)
+        asked = Asked.of(picture, mask, effects)
         erased = eradiff.erase(
             ComfyEngine(model, vae, conditioning),
-            picture_from(image),
+            picture,
             asked.mask,
             steps=steps,
             strength=strength,

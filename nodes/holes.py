@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from inpainting_core.masks import as_mask
+from inpainting_core.masks import as_mask, check_mask
 from inpainting_core.shapes import Float
 
 from .areas import Area, cut_out
@@ -13,6 +13,7 @@ class Holes:
     """A pixel mask of any of ComfyUI's shapes, of which each call of the network gets what it works on."""
 
     def __init__(self, mask: Tensor) -> None:
+        check_mask(mask)
         masks = mask.shape[:-2].numel() if len(mask) == 1 or mask.ndim < 4 else len(mask)  # of [b, n, h, w], b unions
         self.mask = as_mask(mask, *mask.shape[-2:], frames=masks)
 

@@ -13,12 +13,14 @@ SIZES = st.one_of(*[st.tuples(SIDES, SIDES)] * 3, st.sampled_from([(1, 1), (1, 4
 DTYPES = st.sampled_from([torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64])
 KINDS = st.sampled_from([torch.bool, torch.uint8, torch.int32, torch.complex64])
 # The rules, as their sentences begin.
+AXES = "image must have the shape [b, h, w, c], got "
 CHANNELS = "image must have 3 channels (RGB) or 4 (RGB and alpha), got "
 EMPTY = "image must have pixels, got "
-KIND = "image must hold floating-point numbers, 1 for white, got "
+KIND = "image must hold float16, bfloat16, float32 or float64 numbers, 1 for white, got "
 NUMBERS = "image must hold finite numbers only, got NaN "
 LARGEST = "image must hold numbers of at most 1e+30, got "
 SHAPE = "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got "
+MASK_KIND = "mask must hold numbers from 0 to 1 in a type such as float32, uint8 or bool, got "
 RANGE = "mask must hold numbers from 0 to 1, got "
 COUNT = "mask must come once or once per picture ("
 ASPECT = "mask must have the picture's size or aspect ratio: "

@@ -1,10 +1,11 @@
 """Whatever picture and mask come: the right result or one clear sentence, by both erasers and every other node."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
-from any_input import Case, cases
+from any_input import AXES, EMPTY, KIND, MASK_KIND, SHAPE, Case, cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from in_comfyui import nodes, room
@@ -24,13 +25,26 @@ COUNTS = pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.m
 pytestmark = pytest.mark.usefixtures("in_comfyui")
 
 
+SETTINGS = {"steps": 1, "seed": 0, "grow": GROW, "context": 0.5, "resolution": 64}
+
+
 @pytest.fixture(scope="module")
-def ways(in_comfyui) -> dict:
+def checkpoint():
+    return tiny_checkpoint(tiny_config(UNET, TINY))
+
+
+@pytest.fixture(scope="module")
+def loaded(in_comfyui, checkpoint) -> tuple:
+    """MODEL, VAE and CONDITIONING."""
+    build = room("model")
+    conditioning = room("boundary").conditioning_from(checkpoint.empty_prompt)
+    return build.build_model(checkpoint), build.build_vae(checkpoint), conditioning
+
+
+@pytest.fixture(scope="module")
+def ways(loaded, checkpoint) -> dict:
     """Each eraser as a script and as a graph calls it: IMAGE and MASK in, IMAGE and the changed MASK out."""
-    checkpoint = tiny_checkpoint(tiny_config(UNET, TINY))
-    engine, build = DiffusersEngine.of(checkpoint), room("model")
-    loaded = build.build_model(checkpoint), build.build_vae(checkpoint)
-    loaded += (room("boundary").conditioning_from(checkpoint.empty_prompt),)
+    engine = DiffusersEngine.of(checkpoint)
 
     def by_pipeline(method):
         def erase(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,8 +55,7 @@ def ways(in_comfyui) -> dict:
 
     def by_node(name: str, **settings):
         def erase(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-            settled = {"steps": 1, "seed": 0, "grow": GROW, "context": 0.5, "resolution": 64, **settings}
-            return nodes()[name].execute(*loaded, image, mask, **settled).result[:2]
+            return nodes()[name].execute(*loaded, image, mask, **SETTINGS, **settings).result[:2]
 
         return erase
 
@@ -132,3 +145,58 @@ def test_the_other_nodes_do_their_work_or_say_why_not(detector, count: int):
             assert not case.broken
 
     check()
+
+
+# what no node takes
+
+SWITCHES = ({}, {"effects": True}, {"official": True})  # the last is YOEO's alone
+IMAGE, MASK = torch.full((1, 64, 64, 3), 0.5), torch.zeros(1, 64, 64)
+MASK[:, 20:40, 20:40] = 1
+KINDS = (torch.float8_e4m3fn, torch.float8_e5m2, torch.complex64, torch.uint16)
+NO_PICTURE = [(IMAGE.to(kind), KIND) for kind in KINDS]
+NO_PICTURE += [(IMAGE[0], AXES), (IMAGE[None], AXES), (IMAGE[0, 0, 0], AXES), (torch.ones(()), AXES)]
+NO_PICTURE += [(IMAGE[:0], EMPTY), (IMAGE[:, :0], EMPTY)]
+NO_MASK = [(MASK.to(kind), MASK_KIND) for kind in KINDS]
+NO_MASK += [(shape, SHAPE) for shape in (MASK[0, 0], torch.ones(()), MASK[None, None], MASK[:0], MASK[:, :0])]
+
+
+def kind_and_shape(given: Tensor | str) -> str:
+    return given[:5] if isinstance(given, str) else f"{given.dtype} {list(given.shape)}"
+
+
+@pytest.fixture(scope="module")
+def takers(loaded, detector) -> dict[str, list[Callable]]:
+    """Every node that takes an IMAGE and a MASK, an IMAGE alone, or a MASK alone, called with no more than that."""
+    node = {name.removeprefix("EraseOnce"): kind.execute for name, kind in nodes().items()}
+    *_, window = node["Crop"](IMAGE, MASK, GROW, 0.5, 64).result
+    eradiff_s = {**SETTINGS, "strength": 1.0, "attention": "rectified"}
+    return {
+        "both": [
+            *(lambda i, m, own=own: node["YOEO"](*loaded, i, m, **SETTINGS, **own) for own in SWITCHES),
+            *(lambda i, m, own=own: node["EraDiff"](*loaded, i, m, **eradiff_s, **own) for own in SWITCHES[:2]),
+            lambda i, m: node["SundryCheck"](i, m, detector, "loss", 0.9, 0.2),
+            lambda i, m: node["SnapMask"](i, m, detector, 0),
+            lambda i, m: node["GrowToEffects"](i, m),
+            lambda i, m: node["Crop"](i, m, GROW, 0.5, 64),
+        ],
+        "image": [lambda i: node["Stitch"](window, i)],
+        "mask": [lambda m: node["SRA"](loaded[0], m, "rectified", "all", 0.0, 1.0)],
+    }
+
+
+@pytest.mark.parametrize(("image", "said"), NO_PICTURE, ids=kind_and_shape)
+def test_what_is_no_picture_is_refused_by_every_node(takers: dict, image: Tensor, said: str):
+    for call in [*(lambda i, both=both: both(i, MASK) for both in takers["both"]), *takers["image"]]:
+        require_refused(call, image, said)
+
+
+@pytest.mark.parametrize(("mask", "said"), NO_MASK, ids=kind_and_shape)
+def test_what_is_no_mask_is_refused_by_every_node(takers: dict, mask: Tensor, said: str):
+    for call in [*(lambda m, both=both: both(IMAGE, m) for both in takers["both"]), *takers["mask"]]:
+        require_refused(call, mask, said)
+
+
+def require_refused(call: Callable, given: Tensor, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        call(given)
+    assert re.fullmatch(r"[^\n]{20,200}\.", str(error.value))
