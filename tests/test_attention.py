@@ -96,6 +96,17 @@ def test_where_nothing_is_blocked_the_kernel_gets_what_came(mode: str, hole: str
     assert asked == [given]
 
 
+@pytest.mark.parametrize("softness", [0.0, 0.3])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("hole", ["none", "all"])
+def test_a_kernel_is_never_asked_about_no_tokens(mode: str, hole: str, softness: float):
+    def kernel(*qkv):
+        assert all(one.shape[2] == 15 for one in qkv)
+        return qkv[2]
+
+    attend(*qkv(), torch.tensor(HOLES[hole]), mode, kernel, softness)
+
+
 # soft attention
 
 WEIGHTS = {"nearly hard": 1e-6, "half": 0.5, "plain": 1.0, "a sample": [[0.2], [0.9]], "a token": None}
@@ -219,6 +230,12 @@ def test_a_small_grid_does_not_pay_for_gathering(softness):
     assert sum(number for name, number in calls.items() if name.startswith("_scaled_dot_product")) == 1
     assert calls["index_select"] == calls["cat"] == 0
     assert softness != HARD or calls["where"] == 0, "and its mask is made once"
+
+
+def test_the_tokens_of_a_large_grid_are_split_once():
+    q, k, v = (x.detach() for x in qkv(b=2, n=400))
+    call = partial(rectifier(holes_of_two(20, 20), "rectified"), q, k, v, 20, 20, torch.ones(2))
+    assert [operations(call)["nonzero"] for _ in range(2)] == [4, 0], "background and hole of both, then never again"
 
 
 @pytest.mark.parametrize("mode", ["rectified", "strict"])

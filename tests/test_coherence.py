@@ -76,6 +76,14 @@ def test_it_is_zero_when_features_in_the_hole_equal_the_centroid():
     assert torch.allclose(coherence_loss(with_features(found, features), drawn_hole()), torch.tensor(2.0).double())
 
 
+def test_an_entity_with_a_single_cell_in_the_hole_counts_in_full():
+    found = alone((5, 8, 0, 5))  # of its cells only the first row's last lies in the hole
+    features = torch.ones(2, 6, 8, 12).double()
+    features[..., inner_cells()] *= -1
+    loss = coherence_loss(with_features(found, features), drawn_hole())
+    assert torch.allclose(loss, torch.tensor(2.0).double())
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("box", [SUNDRY, BEYOND], ids=["inside", "outside"])
 def test_an_entity_with_one_side_only_is_skipped_and_the_zero_stays_in_the_graph(form, box):

@@ -44,6 +44,21 @@ def test_a_small_hole_in_a_large_picture_is_worked_on_at_native_size():
     assert (crop.height, crop.width) == (crop.work_height, crop.work_width)
 
 
+def test_a_crop_that_fits_stays_inside_the_picture():
+    for top, left in ((0, 0), (0, 2900), (1940, 0), (1940, 2900)):
+        crop = plan_crop((top, left, top + 60, left + 100), (2000, 3000), 512)
+        assert 0 <= crop.top <= 2000 - crop.height and 0 <= crop.left <= 3000 - crop.width
+
+
+def test_of_crops_that_show_the_same_of_a_picture_the_smallest_is_taken():
+    crop = plan_crop((230, 4, 242, 140), (250, 156), 128)
+    assert (crop.height, crop.width) == (64, 192), "one of 64 x 256 shows no more of a picture 156 wide"
+
+
+def test_a_crop_moves_with_its_picture():
+    assert Crop(5, 7, 16, 20, 64, 80).moved(2, 3) == Crop(7, 10, 16, 20, 64, 80)
+
+
 def test_a_wide_hole_gets_a_wide_crop():
     crop = plan_crop((100, 0, 300, 1000), (1000, 1000), 512)
     assert (crop.work_height, crop.work_width) == (256, 1024)
@@ -143,6 +158,12 @@ def test_a_window_inside_the_picture_is_a_view_of_it(top: int, left: int, height
     assert seen.data_ptr() == picture[..., top:, left:].data_ptr() and seen.shape == (1, 3, height, width)
 
 
+def test_a_window_lies_row_by_row_however_its_picture_does():
+    for picture in (torch.rand(1, 3, 40, 1).expand(1, 3, 40, 40), torch.rand(1, 40, 40, 3).movedim(-1, 1)):
+        seen = window(picture, Crop(4, 4, 16, 16, 64, 64))
+        assert seen.stride(-1) == 1 and torch.equal(seen, picture[..., 4:20, 4:20])
+
+
 @pytest.mark.parametrize("top, left", [(-1, 20), (385, 20), (20, -1), (20, 385)], ids=str)
 def test_a_window_that_leaves_the_picture_on_one_side_is_reflected_there(top: int, left: int):
     picture = torch.rand(1, 1, 400, 400)
@@ -161,6 +182,11 @@ def test_the_filter_may_leave_the_pictures_own_range_but_not_0_to_1():
     assert resize(step, 48, 48).max() > 0.81 and resize(step, 48, 48).min() < 0.19
     white = torch.tensor([0.0, 1.0]).repeat_interleave(8).expand(1, 3, 16, 16)
     assert resize(white, 48, 48).max() == 1 and resize(white, 48, 48).min() == 0
+
+
+def test_a_picture_of_the_right_size_is_not_copied():
+    picture = torch.rand(1, 3, 16, 24)
+    assert resize(picture, 16, 24) is picture
 
 
 def test_each_picture_of_a_batch_keeps_within_its_own_range():

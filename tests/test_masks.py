@@ -90,6 +90,7 @@ def test_what_a_resize_rounds_beyond_0_and_1_is_taken():
         (torch.ones(0, 8, 8), "mask must have the shape [h, w], [n, h, w] or [b, n, h, w], got [0, 8, 8]."),
         (torch.ones(2, 3, 8, 8), "mask must come once or once per picture (1), got 2 times 3."),
         (torch.ones(8, 8) * 255, "mask must hold numbers from 0 to 1, got 255.0 to 255.0."),
+        (torch.eye(8) * 1.5, "mask must hold numbers from 0 to 1, got 0.0 to 1.5."),
         (torch.eye(8) - 0.5, "mask must hold numbers from 0 to 1, got -0.5 to 0.5."),
         (torch.full((8, 8), torch.nan), "mask must hold numbers from 0 to 1, got nan to nan."),
         (torch.ones(8, 20), "the picture is 8 x 8, got a mask of 20 x 8."),
@@ -119,6 +120,7 @@ def test_rounding_of_an_odd_size_by_a_pixel_is_the_same_aspect():
     mask = torch.zeros(361, 540)
     mask[100:200, 100:200] = 1
     assert as_mask(mask, 721, 1080).any()
+    assert as_mask(torch.ones(7, 8), 8, 8).all(), "a whole pixel, and no more"
 
 
 def test_comfyuis_small_black_mask_fits_every_picture():

@@ -42,6 +42,13 @@ def test_the_boundary_scaling_equals_the_lcm_schedulers(t):
     assert [float(one) for one in ours] == pytest.approx([float(one) for one in theirs], rel=1e-6, abs=0)
 
 
+def test_a_yoeo_step_at_no_noise_gives_back_what_it_sees():
+    """There c_skip is 1, whatever the network says; in a run it is next to 0."""
+    sigmas = torch.tensor([Schedule().sigmas[0], 0.0])
+    got = lcm(Choice(2).generators)(lambda x, sigma: torch.zeros_like(x), latent(0).float(), sigmas)
+    assert torch.allclose(got, Schedule().shown(latent(0).float(), sigmas[0]))
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_yoeo_steps_equal_the_lcm_scheduler(steps):
     scheduler = LCMScheduler(**SD)

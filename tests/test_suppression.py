@@ -92,6 +92,23 @@ def test_alpha_is_the_share_of_the_whole_picture():
         assert torch.allclose(loss.probability, -(alpha**power) * found.no_object_log_prob[:, 0])
 
 
+def test_a_mask_covers_the_pixels_that_are_likelier_in_it_than_not():
+    """Both where shares are counted and where pixels are: a logit just below 0 is none of them."""
+    found, hole = scene(), drawn_hole()
+    doubtful = found.mask_logits.detach().where(found.mask_logits > 0, -0.5)
+    for form in FORMS:
+        loss = suppression_loss(replace(found, mask_logits=doubtful), hole, ios=0, score=0, form=form)
+        assert torch.allclose(loss.probability, suppression_loss(found, hole, ios=0, score=0, form=form).probability)
+    inside = [intersection_over_segment(logits, hole, binary=True) for logits in (doubtful, found.mask_logits)]
+    assert torch.equal(*inside)
+
+
+def test_a_mask_of_less_than_a_pixel_lies_in_the_hole_too():
+    faint = torch.full((1, 1, 8, 12), -40.0)
+    faint[..., 3, 6] = -2  # 0.12 of a pixel
+    assert intersection_over_segment(faint, drawn_hole()[:1].float()) > 0.999
+
+
 def test_both_thresholds_decide():
     found, hole = scene(), drawn_hole()
     assert sundries(found, hole).tolist() == [[True, False, False, False, False]] * 2
