@@ -180,6 +180,7 @@ def test_jumps_are_uniform_and_tight_around_a_samplers_stride_where_asked():
     assert gamma.unique().numel() == 100 and (gamma.min(), gamma.max()) == (1, 100)
     _, tight = torch.tensor([draw_jump(generator, sampler_steps=10) for _ in range(500)]).unbind(1)
     assert (tight.min(), tight.max()) == (90, 110)
+    assert draw_jump(generator, sampler_steps=1000)[1] == 1, "the shortest stride there is"
 
 
 IDEAL = {1: 0.977, 2: 0.481, 4: 0.152, 8: 0.022, 10: 0.007, 12: -0.001, 20: -0.042, 50: -0.079, 100: -0.092}

@@ -56,7 +56,7 @@ def test_of_crops_that_show_the_same_of_a_picture_the_smallest_is_taken():
 
 
 def test_a_crop_moves_with_its_picture():
-    assert Crop(5, 7, 16, 20, 64, 80).moved(2, 3) == Crop(7, 10, 16, 20, 64, 80)
+    assert Crop(7, 5, 16, 20, 64, 80).moved(3, 1) == Crop(10, 6, 16, 20, 64, 80)
 
 
 def test_a_wide_hole_gets_a_wide_crop():
@@ -75,7 +75,8 @@ def test_of_crops_at_the_same_scale_the_one_with_the_most_of_the_picture_is_take
 
 
 def test_work_shapes_keep_the_area_and_a_sane_aspect():
-    assert (512, 512) in work_shapes(512) and (256, 1024) in work_shapes(512) and (128, 2048) not in work_shapes(512)
+    shapes = work_shapes(512)
+    assert (512, 512) in shapes and (256, 1024) in shapes and (192, 960) not in shapes and (128, 2048) not in shapes
 
 
 def test_a_resolution_below_the_grid_is_refused():
@@ -182,6 +183,11 @@ def test_the_filter_may_leave_the_pictures_own_range_but_not_0_to_1():
     assert resize(step, 48, 48).max() > 0.81 and resize(step, 48, 48).min() < 0.19
     white = torch.tensor([0.0, 1.0]).repeat_interleave(8).expand(1, 3, 16, 16)
     assert resize(white, 48, 48).max() == 1 and resize(white, 48, 48).min() == 0
+
+
+def test_a_picture_made_smaller_is_averaged():
+    stripes = torch.tensor([1.0, 0, 0, 0]).repeat(16).expand(1, 3, 64, 64)
+    assert torch.allclose(resize(stripes, 16, 16)[..., 2:-2], torch.tensor(0.25), atol=0.02)
 
 
 def test_a_picture_of_the_right_size_is_not_copied():

@@ -146,6 +146,7 @@ def test_feather_is_one_in_the_hole_falls_outwards_and_ends_with_the_ring():
     row = weight[0, 0, 10, 10:]
     assert torch.allclose(row[:5], torch.tensor([1, 0.8, 0.6, 0.4, 0.2])) and (row[5:] == 0).all()
     assert torch.equal(weight > 0, grow(mask, 4) > 0)
+    assert torch.allclose(feather(mask, 3)[0, 0, 10, 10:15], torch.tensor([1, 0.75, 0.5, 0.25, 0]))
 
 
 def test_an_empty_mask_stays_empty_when_grown():

@@ -107,6 +107,7 @@ def test_yoeo_steps_on_a_flow_renoise_along_it():
 
 def test_yoeo_s_timesteps_are_the_authors():
     assert [timesteps(n) for n in (1, 2, 3, 4)] == [(999,), (999, 749), (999, 749, 499), (999, 749, 499, 249)]
+    assert lcm_path().tolist() == lcm_path(2).tolist() == pytest.approx([14.61, 4.08, 0], abs=0.01)
     with pytest.raises(ValueError, match="steps must lie in 1..4, got 5."):
         timesteps(5)
 
