@@ -1,9 +1,10 @@
-"""What an object does to the picture beyond its mask: the soft shadow that lies around it, found without a network.
+"""What an object does to the picture beyond its mask: the shadow that lies around it, found without a network.
 
-Such a shadow is deepest where it touches the object, and ends where all the light is back.  So brightness is followed
+A soft shadow is deepest where it touches the object, and ends where all the light is back.  So brightness is followed
 outwards from every stretch of the object's outline, ring by ring: it rises while there is shadow, and is level beyond.
 What is brighter or of another colour than that, as a marking on a road, is looked over while it is narrow; where it is
-not, the ground has changed and nothing more is said.  A rise that nobody can see is no shadow.
+not, the ground has changed and nothing more is said.  A rise that nobody can see is no shadow.  A hard shadow has rules
+of its own (``hard_shadow``).
 """
 
 from dataclasses import dataclass
@@ -15,13 +16,12 @@ from torch import Tensor
 
 from inpainting_core.alpha import visible
 from inpainting_core.erasing import check_picture
+from inpainting_core.hard_shadow import hard_shadow_of
 from inpainting_core.masks import NEIGHBOURS, as_objects
 from inpainting_core.shapes import Bool, Float
+from inpainting_core.surroundings import REACH, SECTORS, Surroundings, around
 
-# Lengths are shares of an object's size, the square root of its area; brightness is the logarithm of the luminance.
-SECTORS = 48  # stretches of the outline
-RING = 0.03  # width of a ring, at least 2 px
-REACH = 0.6  # how far out is looked
+# Lengths are shares of an object's size, brightness is the logarithm of the luminance (``surroundings``).
 RISE = 0.005  # of brightness from one ring to the next: less is level
 LEVEL = 2  # rings without a rise, after which it is level
 JUMP = 0.2  # of brightness over the highest so far: more is another ground, or a marking
@@ -29,8 +29,6 @@ COLOUR = 0.05  # of chromaticity: more is another ground, or a marking
 MARKING = 3  # rings that are looked over at most
 SEEN = 0.03  # of brightness from the outline to where it is level: less is not seen
 FEWEST = 4  # pixels of a stretch in a ring, to be looked at
-LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B (ITU-R BT.601)
-DARK = 0.02  # added to the luminance, so that noise in the dark is no rise
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,47 +73,23 @@ def effect_of(
     for number, place in enumerate(ndimage.find_objects(labels), 1):
         size = float((labels[place] == number).sum()) ** 0.5
         window = around(place, round(REACH * size) + 3)
-        part = labels[window] == number
-        effect[window] |= shadow_of(picture[window], part, hidden[window], size)
+        here = Surroundings.of(picture[window], labels[window] == number, hidden[window])
+        if here.rings and here.ground.any():
+            effect[window] |= soft_shadow_of(here) | hard_shadow_of(here)
     return effect & ~hidden
 
 
-def around(place: tuple[slice, slice], px: int) -> tuple[slice, slice]:
-    """So many pixels more on each side, within the picture."""
-    rows, columns = (slice(max(0, side.start - px), side.stop + px) for side in place)
-    return rows, columns
-
-
-def shadow_of(
-    picture: Float[np.ndarray, "h w 3"],
-    part: Bool[np.ndarray, "h w"],
-    hidden: Bool[np.ndarray, "h w"],
-    size: float,
-) -> Bool[np.ndarray, "h w"]:
-    """Where one object has a shadow: from each stretch of its outline as far as brightness rises."""
-    distance, nearest = ndimage.distance_transform_edt(~part, return_indices=True)
-    width = max(2.0, RING * size)
-    rings, sector = int(REACH * size / width), sectors_of(part, nearest)
-    ring = np.ceil(distance / width).astype(int)
-    counted = (ring >= 1) & (ring <= rings) & ~hidden
-    if not rings or not counted.any():
-        return np.zeros_like(part)
-    cells = np.where(counted, sector * rings + ring, 0)
-    logarithm = np.log(picture @ LUMINANCE + DARK)
-    brightness = middle(logarithm, cells, rings)
-    texture = middle(np.abs(logarithm - brightness[sector, np.clip(ring, 1, rings) - 1]), cells, rings)
-    chromaticity = picture / (picture.sum(-1, keepdims=True) + DARK)
-    colour = np.stack([middle(chromaticity[..., channel], cells, rings) for channel in range(3)], -1)
+def soft_shadow_of(here: Surroundings) -> Bool[np.ndarray, "h w"]:
+    """Where one object has a soft shadow: from each stretch of its outline as far as brightness rises."""
+    rings, ring = here.rings, np.ceil(here.distance / here.width).astype(int)
+    cells = np.where(here.ground, here.sector * rings + ring, 0)
+    brightness = middle(here.brightness, cells, rings)
+    told = brightness[here.sector, np.clip(ring, 1, rings) - 1]
+    texture = middle(np.abs(here.brightness - told), cells, rings)
+    colour = np.stack([middle(here.chromaticity[..., channel], cells, rings) for channel in range(3)], -1)
     ends = np.array([end_of_rise(*one) for one in zip(brightness, colour, texture, strict=True)], dtype=float)
     ends = ndimage.gaussian_filter1d(ndimage.median_filter(ends, 7, mode="wrap"), 1, mode="wrap")
-    return distance <= ends[sector] * width
-
-
-def sectors_of(part: Bool[np.ndarray, "h w"], nearest: np.ndarray) -> np.ndarray:
-    """The stretch of the outline that each pixel lies at: by the angle of its nearest point about the middle."""
-    y, x = (axis - places.mean() for axis, places in zip(nearest, part.nonzero(), strict=True))
-    turn = (np.arctan2(y, x) + np.pi) / (2 * np.pi)
-    return np.minimum((turn * SECTORS).astype(int), SECTORS - 1)
+    return here.distance <= ends[here.sector] * here.width
 
 
 def middle(values: Float[np.ndarray, "h w"], cells: np.ndarray, rings: int) -> Float[np.ndarray, "sectors rings"]:

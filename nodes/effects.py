@@ -1,4 +1,4 @@
-"""Grow Mask to Effects: the mask of an object takes in the soft shadow around it."""
+"""Grow Mask to Effects: the mask of an object takes in its shadow."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class EraseOnceGrowToEffects(io.ComfyNode):
         return schema(
             node_id="EraseOnceGrowToEffects",
             display_name="Grow Mask to Effects",
-            description="Adds the soft shadow around an object to its mask, as far as one is found.",
+            description="Adds the shadow around and under an object to its mask, as far as one is found.",
             search_aliases=["shadow", "remove shadow", "contact shadow", "effect mask", "expand mask", "grow mask"],
             inputs=[
                 io.Image.Input("image", tooltip="The pictures with the objects, RGB with or without alpha."),
@@ -81,7 +81,7 @@ def effects_input() -> io.Boolean.Input:
         "effects",
         optional=True,  # prompts that were saved before it came still run
         default=False,
-        tooltip="Grow the mask by the soft shadow around the object first, as Grow Mask to Effects does. "
+        tooltip="Grow the mask by the shadow around and under the object first, as Grow Mask to Effects does. "
         "Look at the output effects: what is white there may change too.",
     )
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from inpainting_core.effects import FEWEST, SECTORS, add_effects, end_of_rise, middle
+from inpainting_core.effects import FEWEST, add_effects, end_of_rise, middle
+from inpainting_core.surroundings import SECTORS
 
 FLAT = torch.full((3, 160, 200), 0.55)
 GREY = np.full((12, 3), 1 / 3)

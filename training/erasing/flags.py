@@ -85,7 +85,7 @@ def add_method(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--effects",
         action="store_true",
-        help="grow each mask by the soft shadow around its object first, where one is found",
+        help="grow each mask by the shadow around and under its object first, where one is found",
     )
     group.add_argument(
         "--context",
