@@ -43,8 +43,8 @@ def test_a_thing_that_a_whole_picture_shows_too_small_is_found_from_a_box_around
 
 @pytest.mark.parametrize(
     "part",
-    [box(10, 12, 20, 90), box(0, 240, 0, 320), box(0, 0, 0, 0)],
-    ids=["a stroke that spans no box", "all of the picture", "nothing"],
+    [box(10, 12, 20, 90), box(0, 240, 0, 320), box(0, 0, 0, 0), box(20, 27, 20, 27), box(30, 31, 40, 41)],
+    ids=["a stroke that spans no box", "all of the picture", "nothing", "a dot of the brush", "a pixel"],
 )
 def test_what_has_no_view_of_its_own_is_not_looked_at(part: Tensor):
     part = part if part.any() and part.all() else part & ~box(0, 11, 60, 320)

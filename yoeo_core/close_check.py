@@ -10,7 +10,7 @@ from torch import Tensor
 from inpainting_core.masks import Box, bounding_boxes, components
 from inpainting_core.shapes import Bool, Float
 from yoeo_core.check import IOS, Verdict, check
-from yoeo_core.close_up import AROUND, Look, View, placed, together, view_around
+from yoeo_core.close_up import AROUND, Look, View, longer_side, placed, together, view_around
 from yoeo_core.detector import Detections
 from yoeo_core.entities import SURE, Entities, entities_of
 from yoeo_core.suppression import sundries
@@ -57,14 +57,10 @@ def views_of(hole: Float[Tensor, "1 1 h w"], around: float = AROUND) -> list[Vie
     none.
     """
     size, least = tuple(hole.shape[-2:]), LEAST_PX
-    boxes = sorted(bounding_boxes(components(hole)), key=_longer_side, reverse=True)
+    boxes = sorted(bounding_boxes(components(hole)), key=longer_side, reverse=True)
     while len(views := _views_around(boxes, size, around, least)) > MOST_VIEWS:
         least *= 2
     return [view for view in views if hole[(..., *view)].shape != hole.shape]
-
-
-def _longer_side(box: Box) -> int:
-    return max(box[2] - box[0], box[3] - box[1])
 
 
 def _views_around(boxes: list[Box], size: tuple[int, int], around: float, least: int) -> list[View]:

@@ -16,6 +16,7 @@ from yoeo_core.entities import Entities, sure_entities
 from yoeo_core.snapping import bounds
 
 AROUND = 1.25  # sides of a view, of the box's longer one: a thing is told by what it ends against
+DOT_PX = 8  # of a box's longer side: of less it is a dot, and its view a blur
 
 View = tuple[slice, slice]  # rows and columns of a picture
 Look = Callable[[Float[Tensor, "1 3 rows columns"]], Detections]  # a detector, at one picture or a part of one
@@ -24,13 +25,13 @@ Look = Callable[[Float[Tensor, "1 3 rows columns"]], Detections]  # a detector, 
 def entities_near(rough: Float[Tensor, "1 1 h w"], picture: Float[Tensor, "1 3 h w"], look: Look) -> Entities:
     """The entities that ``look`` finds in a view around each box and closed line of a mask, at the picture's size.
 
-    ``picture`` is RGB in [0, 1].  A stroke says nothing of where its thing ends, and has no view of its own; nor has a
-    box whose view would be the whole picture.
+    ``picture`` is RGB in [0, 1].  A stroke or a dot says nothing of where its thing ends, and has no view of its own;
+    nor has a box whose view would be the whole picture.
     """
     labels = components(rough)
     parts = [labels == number for number in range(1, int(labels.max()) + 1)]
     boxes = [box_around(part[None, None].float()) for part in parts if bounds(part)]
-    views = [view_around(box, labels.shape, AROUND) for box in boxes]
+    views = [view_around(box, labels.shape, AROUND) for box in boxes if longer_side(box) >= DOT_PX]
     near = [picture[..., rows, columns] for rows, columns in views]
     found = [
         placed(sure_entities(look(each), 0, each.shape[-2:]), view, labels.shape)
@@ -40,13 +41,18 @@ def entities_near(rough: Float[Tensor, "1 1 h w"], picture: Float[Tensor, "1 3 h
     return together(*found) if found else Entities(torch.zeros(0, *labels.shape, dtype=torch.bool), torch.zeros(0))
 
 
+def longer_side(box: Box) -> int:
+    """Of a box, in pixels."""
+    return max(box[2] - box[0], box[3] - box[1])
+
+
 def view_around(box: Box, size: tuple[int, int], around: float, least: int = 1) -> View:
     """A square view around a box of a picture of this size (h, w), as far as the picture is large enough.
 
     Its side is ``around`` times the box's longer one, and ``least`` pixels or more.
     """
     top, left, bottom, right = box
-    side = max(least, round(around * max(bottom - top, right - left)))
+    side = max(least, round(around * longer_side(box)))
     spans = []
     for first, last, whole in ((top, bottom, size[0]), (left, right, size[1])):
         start = max(0, min((first + last - side) // 2, whole - side))
