@@ -4,19 +4,22 @@ A brush stroke lies inside its entity and covers little of it; a box holds its e
 entity that a painted part means is the one for which two shares together are greatest: of the part in the entity,
 and of the entity in the part.  At least one of them must be a half, or nothing is meant.  And what a part that is
 mostly something else holds must span it: a box around a man does not mean his tie.  A thing that the detector is not
-certain of ends where the box around most of it ends.
+certain of ends where the box around most of it ends, and to what is painted otherwise it must fit: a cross over a dog
+does not mean half of the room.
 
 What a box or a closed line holds is cut out by its colours, unless the detector is certain of what it means: a box says
 where a thing ends, which a small detector does not see.  A part that means nothing stays.
 """
 
 from dataclasses import dataclass
+from math import pi
 
+import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from inpainting_core.masks import components
+from inpainting_core.masks import box_around, components
 from inpainting_core.shapes import Bool, Float
 from yoeo_core.entities import Entities
 
@@ -25,6 +28,10 @@ REACH = 0.5  # of the box that just holds a part: over so much of it what it hol
 FILL = 0.25  # of a part: so much of it an entity within must fill
 CERTAIN = 0.8  # of an entity's score: a box means it, whatever the colours say
 BOX = 0.9  # of the box that just holds a part: so much a painted one fills
+MOST_OF_STROKE, MOST_OF_PART = 25, 4  # times a painted part may an entity be as large that is not certain
+COVERED = 0.9  # of a part that is no stroke: so much of it lies in such an entity
+ALIKE = 0.5  # or so much their intersection is of their union
+STROKE = 3  # times the largest disc in it is a stroke's area
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +76,21 @@ def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
     both = (masks & filled.flatten()).sum(1)
     of_part, of_entity = both / filled.sum(), both / masks.sum(1)
     meant = torch.maximum(of_part, of_entity) >= MEANT
+    if not bounds(part):
+        meant &= (entities.scores.cpu() >= CERTAIN) | _fits(part, of_part, of_entity)
     if not meant.any():
         return None
     best = int((of_part + of_entity).masked_fill(~meant, -1).argmax())
     spans = of_part[best] >= FILL and spanned(entities.masks[best].cpu() & filled, filled)
     return best if of_part[best] >= MEANT or spans else None
+
+
+def _fits(part: Bool[Tensor, "h w"], of_part: Float[Tensor, "n"], of_entity: Float[Tensor, "n"]) -> Bool[Tensor, "n"]:
+    """Which entities a part that is no box may mean though the detector is not certain of them, by the two shares."""
+    if is_stroke(part):
+        return of_part <= MOST_OF_STROKE * of_entity
+    union = of_part + of_entity - of_part * of_entity
+    return (of_part * of_entity >= ALIKE * union) | ((of_part >= COVERED) & (of_part <= MOST_OF_PART * of_entity))
 
 
 def _within(part: Bool[Tensor, "h w"], entities: Entities, i: int) -> Bool[Tensor, "h w"]:
@@ -118,6 +135,13 @@ def is_box(part: Bool[Tensor, "h w"]) -> bool:
 def is_closed(part: Bool[Tensor, "h w"]) -> bool:
     """Whether a part is a line around something, at least as much as the line itself."""
     return bool(held(part).sum() >= 2 * part.sum())
+
+
+def is_stroke(part: Bool[Tensor, "h w"]) -> bool:
+    """Whether a part is a line of the brush, several discs as broad as itself, and not a thing painted all over."""
+    top, left, bottom, right = box_around(part[None, None].float())
+    pixels = np.pad(part[top:bottom, left:right].numpy(), 1)
+    return bool(pixels.sum() > STROKE * pi * ndimage.distance_transform_edt(pixels).max() ** 2)
 
 
 def spanned(thing: Bool[Tensor, "h w"], part: Bool[Tensor, "h w"]) -> bool:
