@@ -44,7 +44,7 @@ def shadow_found(share: float) -> str:
     """What was found around an object; ``share`` is the shadow's area as a part of the mask's."""
     if share == 0:
         return "No shadow was found: the mask is unchanged."
-    return f"A shadow of {share:.0%} of the mask's area was found and added."
+    return f"A shadow of {percent(share)} of the mask's area was found and added."
 
 
 def what_is_left(erased: Erased) -> str:
@@ -55,7 +55,12 @@ def what_is_left(erased: Erased) -> str:
     if not bad:
         return f"Clean{after}."
     where = f"{len(bad)} of {counted(len(erased.crops), 'crop')}"
-    return f"Not clean{after}: something is left in {where} and covers up to {max(bad):.0%} of its hole."
+    return f"Not clean{after}: something is left in {where} and covers up to {percent(max(bad))} of its hole."
+
+
+def percent(share: float) -> str:
+    """A share that is more than 0, which a little of it is not said to be."""
+    return f"{share:.0%}" if share >= 0.01 else f"{max(share, 0.001):.1%}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ import torch
 
 from inpainting_core.crop import Crop
 from inpainting_core.erasing import Erased
-from inpainting_core.telling import sentence
+from inpainting_core.telling import sentence, shadow_found
 
 SQUARE, WIDE = Crop(0, 0, 300, 300, 192, 192), Crop(0, 0, 64, 256, 64, 256)
 
@@ -42,6 +42,12 @@ def erased(*crops: Crop, **known) -> Erased:
             "and covers up to 34% of its hole.",
         ),
         (
+            erased(SQUARE, left=(0.0041,)),
+            True,
+            "Erased 1 object: 192 x 192, 2 steps, 1.5 s. Not clean: something is left in 1 of 1 crop "
+            "and covers up to 0.4% of its hole.",
+        ),
+        (
             erased(SQUARE, share=0.9),
             False,
             "Erased 1 object: 192 x 192, 2 steps, 1.5 s. The hole is 90% of the picture: is the mask inverted?",
@@ -56,3 +62,9 @@ def erased(*crops: Crop, **known) -> Erased:
 )
 def test_what_was_done_is_said_in_plain_words(what: Erased, judged: bool, said: str):
     assert sentence(what, 2, 1.5, judged) == said
+
+
+def test_a_little_is_not_said_to_be_nothing():
+    assert shadow_found(0.0) == "No shadow was found: the mask is unchanged."
+    for share, said in ((1e-6, "0.1%"), (0.004, "0.4%"), (0.02, "2%"), (3.2, "320%")):
+        assert shadow_found(share) == f"A shadow of {said} of the mask's area was found and added."

@@ -12,7 +12,7 @@ from torch import Tensor
 from inpainting_core.effects import add_effects
 from inpainting_core.erasing import Erased
 from inpainting_core.picture_files import check_target, read_mask, read_picture, write_picture
-from inpainting_core.telling import sentence, shadow_found
+from inpainting_core.telling import percent, sentence, shadow_found
 from training.erasing.eraser import Eraser
 from training.erasing.pairs import Pair
 from training.erasing.table import ERASED, FAILED, NOTHING, WRITING, Row, Table, inputs_of
@@ -84,7 +84,7 @@ def row_of(erased: Erased, eraser: Eraser, seconds: float, found: str = "") -> R
 def verdict_of(erased: Erased) -> str:
     """What the detector still sees in the worst of the crops."""
     left = max(erased.left, default=0.0)
-    return f"something in {left:.0%} of a hole" if left else "clean"
+    return f"something in {percent(left)} of a hole" if left else "clean"
 
 
 def copy(picture: Path, target: Path) -> None:
