@@ -115,18 +115,21 @@ def stitch_into(
 ) -> None:
     """Lay the fill over the picture, in place; ``blend`` weighs it at each pixel of ``box``, and only there.
 
-    ``detail`` is what a fill that was made smaller could not hold, at each pixel of ``box``; it is added.
+    ``detail`` is what a fill that was made smaller could not hold, at each pixel of ``box``; it is added.  In half
+    precision the difference of two pixels of an HDR picture may be infinite: it is reckoned with as single.
     """
     top, left = max(crop.top, box[0]), max(crop.left, box[1])
     bottom, right = min(crop.top + crop.height, box[2]), min(crop.left + crop.width, box[3])
-    fill = resize(fill, crop.height, crop.width).to(image)
+    under = image[..., top:bottom, left:right]
+    seen = at_least_fp32(under)
+    fill = resize(fill, crop.height, crop.width).to(seen)
     fill = fill[..., top - crop.top : bottom - crop.top, left - crop.left : right - crop.left]
     inside = slice(top - box[0], bottom - box[0]), slice(left - box[1], right - box[1])
-    weight, under = blend[(..., *inside)].to(image), image[..., top:bottom, left:right]
+    weight = blend[(..., *inside)].to(seen)
     if detail is not None:
-        low, high = under.amin().clamp(max=0), under.amax().clamp(min=1)
-        fill = (fill + detail[(..., *inside)].to(image)).clamp(low, high)
-    under.copy_(torch.where(weight > 0, under + weight * (fill - under), under))
+        low, high = seen.amin().clamp(max=0), seen.amax().clamp(min=1)
+        fill = (fill + detail[(..., *inside)].to(seen)).clamp(low, high)
+    under.copy_(torch.where(weight > 0, seen + weight * (fill - seen), seen))
 
 
 def window(picture: Float[Tensor, "b c h w"], crop: Crop) -> Float[Tensor, "b c {crop.height} {crop.width}"]:
@@ -167,5 +170,5 @@ def resize(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def at_least_fp32(picture: Tensor) -> Tensor:
-    """A CPU has no such filter for half precision."""
+    """Half precision as single: a CPU has no such filter for it, and sums of it may be infinite."""
     return picture.to(torch.promote_types(picture.dtype, torch.float32))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inpainting_core.choosing import Copies
-from inpainting_core.crop import Crop, as_seen, resize, window
+from inpainting_core.crop import Crop, as_seen, at_least_fp32, resize, window
 from inpainting_core.masks import Box
 from inpainting_core.shapes import Float, Int
 
@@ -29,7 +29,7 @@ def copied_detail(
     """
     down, right = torch.arange(box[0], box[2]) - crop.top, torch.arange(box[1], box[3]) - crop.left
     i, j = _cells(down, crop.work_height, crop.scale)[:, None], _cells(right, crop.work_width, crop.scale)
-    finest = _finest(window(picture, crop), window(alpha, crop), hole, copies.pictures[:1], crop)
+    finest = _finest(at_least_fp32(window(picture, crop)), window(alpha, crop), hole, copies.pictures[:1], crop)
     details = []
     for source in copies.sources[..., i, j].cpu():
         # what lies beside the source as this pixel does beside the middle of its cell

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from inpainting_core.alpha import crop_visible, with_alpha_of
 from inpainting_core.choosing import Choice, Chosen, Copies, Fill, choose
-from inpainting_core.crop import Crop, stitch_into
+from inpainting_core.crop import Crop, at_least_fp32, stitch_into
 from inpainting_core.detail import copied_detail
 from inpainting_core.exposure import Exposure
 from inpainting_core.masks import as_objects
@@ -182,7 +182,7 @@ def _erase_one(
     choice.begin()
     chosen = []
     for patch, hole in ((step.patch, step.hole.to(candidates)) for step in steps):
-        view = crop_visible(candidates[:1], alpha, patch.crop)
+        view = at_least_fp32(crop_visible(candidates[:1], alpha, patch.crop))
         exposure = Exposure.of(view, hole)
         chosen.append(choose(fill, exposure.into_range(view), hole, choice))
         fills, sources = exposure.out_of_range(chosen[-1].fills), chosen[-1].sources

@@ -271,6 +271,23 @@ def test_half_precision_is_erased_on_a_cpu(dtype: torch.dtype):
     assert erased.image.dtype == dtype and torch.equal(erased.image[..., :20], image[..., :20])
 
 
+@pytest.mark.parametrize("size", [96, 300], ids=["as it is", "made smaller"])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_half_precision_as_bright_and_as_dark_as_it_can_be_stays_finite(size: int, inverted: bool):
+    """The difference of 60,000 and -60,000 is more than half precision holds."""
+    image = torch.full((1, 3, size, size), 60000.0)
+    image[..., ::2, :] = image[..., 1::4] = -60000.0
+    (mask,) = box_mask(size, (size // 3, size // 2, size // 3, size // 2))
+
+    def other_way_round(view, hole):
+        return (1 - view if inverted else view).clamp(0, 1)
+
+    erased = erase(image.half(), mask, other_way_round)
+    assert erased.image.isfinite().all()
+    expected = erase(image, mask, other_way_round).image
+    assert (erased.image - expected).abs().max() < 0.01 * 120000
+
+
 def test_a_mask_that_rounding_took_a_little_beyond_its_range_is_taken():
     (mask,) = box_mask(64, (20, 40, 20, 40))
     assert len(erase(torch.rand(1, 3, 64, 64), mask * 1.0000002).crops) == 1
