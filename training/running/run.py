@@ -91,6 +91,8 @@ class Run:
         A batch from a pool is encoded already.
         """
         done = self.step_number * self.passes
+        if done >= self.args.steps * self.passes:
+            return  # accelerate 1.0's loaders give None where nothing is left, and then fail
         loader = loader_of(samples, done, self.args, self.accelerator)
         shown = self.accelerator.is_main_process
         self.progress = tqdm(total=self.args.steps, initial=self.step_number, disable=not shown)
