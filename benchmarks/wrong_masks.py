@@ -86,8 +86,8 @@ def scores_of(result: Tensor, pictures: dict[str, Tensor], masked: Tensor, dista
     inside = pictures["mask"] * masked
     asked = [original * (1 - inside) + picture * inside for picture in (result, with_object)]
     return score(result, pictures, distance) | {
-        "psnr_inside": hole_psnr(result, original, inside).mean().item(),
-        "left_inside": object_left(asked[0], original, asked[1]).mean().item(),
+        "psnr_inside": hole_psnr(result, original, inside).nanmean().item(),
+        "left_inside": object_left(asked[0], original, asked[1]).nanmean().item(),
     }
 
 
