@@ -32,9 +32,10 @@ def hard_shadow_of(here: Surroundings) -> Bool[np.ndarray, "h w"]:
     far = here.ground & (here.distance > FAR * REACH * here.size)
     if not far.any():
         return far
-    brightness = smoothed(here, here.brightness)
+    seen = smoothed(here, np.dstack([here.brightness, here.chromaticity]))
+    brightness, colour = seen[..., 0], seen[..., 1:]
     above = brightness - ndimage.median_filter(level_of(here, far, brightness), 7, mode="wrap")[here.sector]
-    dark = here.ground & (above < -DARKER) & ~of_another_colour(here, far)
+    dark = here.ground & (above < -DARKER) & ~of_another_colour(here, far, colour)
     labels, _ = ndimage.label(without_threads(here, dark), NEIGHBOURS)
     even = far & (np.abs(above) < DARKER / 2)
     shadows = [patch for patch in near_patches(here, labels) if is_shadow(here, labels == patch, far, even)]
@@ -44,10 +45,10 @@ def hard_shadow_of(here: Surroundings) -> Bool[np.ndarray, "h w"]:
     return found & here.ground
 
 
-def smoothed(here: Surroundings, values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+def smoothed(here: Surroundings, values: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "h w c"]:
     """A mean around each pixel of what is under no mask."""
-    sigma, seen = max(1.0, SMOOTHED * here.size), (~here.hidden).astype(float)
-    total, share = (ndimage.gaussian_filter(part, sigma) for part in (values * seen, seen))
+    sigma, seen = max(1.0, SMOOTHED * here.size), (~here.hidden).astype(float)[..., None]
+    total, share = (ndimage.gaussian_filter(part, (sigma, sigma, 0)) for part in (values * seen, seen))
     return total / np.maximum(share, 1e-6)
 
 
@@ -63,12 +64,12 @@ def level_of(
     return ndimage.median(values, cells, nearest + 1)
 
 
-def of_another_colour(here: Surroundings, far: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def of_another_colour(
+    here: Surroundings, far: Bool[np.ndarray, "h w"], colour: Float[np.ndarray, "h w 3"]
+) -> Bool[np.ndarray, "h w"]:
     """What has another colour than the ground beyond it; in the dark there is no colour to be told."""
-    differs = np.zeros_like(here.distance)
-    for channel in range(3):
-        colour = smoothed(here, here.chromaticity[..., channel])
-        differs += np.abs(colour - level_of(here, far, colour)[here.sector])
+    channels = np.moveaxis(colour, -1, 0)
+    differs = sum(np.abs(channel - level_of(here, far, channel)[here.sector]) for channel in channels)
     return (differs > COLOUR) & (here.picture @ LUMINANCE > BLACK)
 
 

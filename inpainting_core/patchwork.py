@@ -128,7 +128,7 @@ def counted(size: Size, votes: Votes, picture: Float[Tensor, "1 c h w"]) -> Floa
 
 def best_sources(size: Size, places: Places) -> Int[Tensor, "1 2 h w"]:
     """Where each pixel of the hole stands in the best of the patches that are copied over it; -1 outside the hole."""
-    best = torch.where(size.over >= 0, places.distance[size.over.clamp(min=0)], torch.inf).argmin(1)
+    best = at(places.distance, size.over.clamp(min=0)).masked_fill(size.over < 0, torch.inf).argmin(1)
     patch = places.field[size.over[torch.arange(len(best), device=best.device), best]]
     down, right = offsets(best.device)
     y, x = patch // size.grid.columns + down[best], patch % size.grid.columns + right[best]
