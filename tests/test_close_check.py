@@ -87,7 +87,7 @@ def test_a_thing_that_both_looks_show_counts_once():
 def test_an_entity_that_turns_out_to_be_a_sundry_is_not_listed_twice():
     """In the whole picture its mask is too wide to lie in the hole, from near by it is not."""
     thing, hole = disc(200, 300, 18), hole_of(disc(200, 300, 20))
-    masks = torch.stack([disc(200, 300, 24), disc(100, 500, 30)])[:, ::4, ::4]
+    masks = torch.stack([disc(200, 300, 24), disc(100, 500, 30)])[:, ::8, ::8]
     logits = 16.0 * masks[None] - 8
     whole = Detections(torch.tensor([[[4.0, 0.0], [3.0, 0.0]]]), logits, logits)
     far, verdict = check(whole, hole)[0], check_closely(picture_with(thing), hole, whole, coarse)
@@ -107,6 +107,15 @@ def test_without_a_nearer_view_it_is_the_check(sides: dict):
         assert torch.equal(verdict.sundries.masks, expected.sundries.masks)
         assert verdict.area == pytest.approx(expected.area)
     assert not looked
+
+
+def test_a_detector_that_sees_every_pixel_looks_once():
+    """Its masks are a quarter as large as what it sees."""
+    picture, hole, looked = picture_with(SMALL), hole_of(AROUND), []
+    for seen, times in (((120, 160), 0), ((120, 159), 1)):
+        found = Detections(torch.zeros(1, 1, 2), torch.zeros(1, 1, *seen), torch.zeros(1, 1, *seen))
+        check_closely(picture, hole, found, lambda view, found=found: looked.append(view) or found)
+        assert len(looked) == times
 
 
 def test_every_part_is_in_a_view_and_near_ones_share():

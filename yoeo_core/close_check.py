@@ -1,5 +1,7 @@
 """The check of a hole from near by: what a whole picture shows too small is found in a view around it.
 
+A detector that sees all of a picture's pixels at once looks once: no view would show it more.
+
 The rule is that of YOEO's loss in each view, with the hole that lies in it.  A sundry is in the hole where the whole
 picture or a view says so.  The metrics, which are published, look at whole pictures alone.
 """
@@ -17,6 +19,7 @@ from yoeo_core.suppression import sundries
 
 LEAST_PX = 64  # of a view: a speck fills none
 MOST_VIEWS = 8
+SEEN = 4  # px that a detector sees to a mask's one
 KNOWN = 0.5  # of an entity: so much of it lies in what was found before, and it is no other thing
 
 
@@ -39,7 +42,7 @@ def check_closely(
     """
     far = check(whole, hole.to(whole.mask_logits), ios=ios, score=score)[0]
     found, known = together(far.sundries), far.sundry_mask.cpu()
-    for view in views_of(hole, around):
+    for view in views_of(hole, around) if _is_shrunk(picture, whole) else ():
         near = placed(_sundries_in(look(picture[(..., *view)]), hole[(..., *view)], ios, score), view, known.shape)
         found = together(found, _new(near, known))
         known = found.masks.any(0)
@@ -75,6 +78,11 @@ def _views_around(boxes: list[Box], size: tuple[int, int], around: float, least:
 def _holds(view: View, box: Box) -> bool:
     rows, columns = view
     return rows.start <= box[0] and box[2] <= rows.stop and columns.start <= box[1] and box[3] <= columns.stop
+
+
+def _is_shrunk(picture: Float[Tensor, "1 3 h w"], whole: Detections) -> bool:
+    """Whether the detector saw a picture with fewer pixels than it has."""
+    return any(SEEN * seen < side for seen, side in zip(whole.mask_logits.shape[-2:], picture.shape[-2:], strict=True))
 
 
 def _sundries_in(found: Detections, hole: Float[Tensor, "1 1 h w"], ios: float, score: float) -> Entities:

@@ -19,6 +19,7 @@ from inpainting_core.bounds import why
 from inpainting_core.shapes import Float
 from inpainting_core.state_dicts import PICKLES, read_json, tell_left_out, write_state_dict
 from inpainting_core.weight_files import read_weights
+from yoeo_core.deformable_attention import use_weighted_sums
 from yoeo_core.detector_config import least_weights, plain_config
 from yoeo_core.detectron2_keys import architecture_of, published_names
 from yoeo_core.preprocessing import PUBLISHED, Preprocessing
@@ -58,12 +59,13 @@ class Detections:
 class SundryDetector(nn.Module):
     """A Mask2Former that judges pictures: its weights are frozen, it stays in eval mode, gradients reach the picture.
 
-    ``network`` is a ``Mask2FormerForUniversalSegmentation``; it is taken as it is, not copied, and is frozen by this.
+    ``network`` is a ``Mask2FormerForUniversalSegmentation``; it is not copied, and is frozen by this.  Its deformable
+    attention becomes ours, which computes the same with less.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing = PUBLISHED) -> None:
         super().__init__()
-        self.network, self.preprocessing = network.requires_grad_(False), preprocessing
+        self.network, self.preprocessing = use_weighted_sums(network).requires_grad_(False), preprocessing
         self.eval()
 
     def train(self, mode: bool = True) -> "SundryDetector":

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
+from yoeo_core.deformable_attention import use_weighted_sums
 from yoeo_core.detector import MADE_BY_THE_NETWORK, Preprocessing, load_detector
 
 NANO_SIDE = 192  # px
@@ -78,7 +79,7 @@ def load_network(base: str, no_object_weight: float | None = None) -> Mask2Forme
     if no_object_weight is not None:
         network.config.no_object_weight = no_object_weight
     network.criterion = SharedSetLoss(network.config, network.weight_dict)
-    return network
+    return use_weighted_sums(network)
 
 
 def preprocessing_at(side: int) -> Preprocessing:
