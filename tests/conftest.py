@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from in_comfyui import load_pack, nodes
+from in_comfyui import comfy, load_pack, nodes
 
 from workflows.comfyui import Server, lay_out, serving
 from workflows.describe import ask
@@ -46,6 +46,18 @@ def in_comfyui(comfyui: Path) -> Iterator[None]:
     nodes()
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture
+def models(in_comfyui: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty folders in the place of ComfyUI's, whose own lists of files wait until the test is over."""
+    folders = comfy("folder_paths")
+    for name in ("checkpoints", "diffusion_models", "diffusers", "detection"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        found = [str(tmp_path / "models" / name)], {".safetensors", ".ckpt", ".pth"}
+        monkeypatch.setitem(folders.folder_names_and_paths, name, found)
+    monkeypatch.setattr(folders, "filename_list_cache", {})
+    return tmp_path / "models"
 
 
 @pytest.fixture(scope="session")

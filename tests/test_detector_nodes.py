@@ -43,7 +43,7 @@ def folder(tmp_path, monkeypatch):
     """An empty folder in the place of models/detection."""
     folders = comfy("folder_paths")
     monkeypatch.setitem(folders.folder_names_and_paths, "detection", ([str(tmp_path)], set()))
-    folders.filename_list_cache.clear()
+    monkeypatch.setattr(folders, "filename_list_cache", {})
     return tmp_path
 
 

@@ -6,28 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from in_comfyui import comfy, nodes, room
+from in_comfyui import nodes, room
 from tiny import tiny_checkpoint, tiny_detector
 
 from inpainting_core.checkpoint import write_checkpoint
 from yoeo_core.detector import load_detector, write_detector
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")
-KINDS = ("checkpoints", "diffusion_models", "diffusers", "detection")
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty folders in the place of ComfyUI's, and a model beside them."""
-    folders = comfy("folder_paths")
-    for name in KINDS:
-        (tmp_path / "models" / name).mkdir(parents=True)
-        found = [str(tmp_path / "models" / name)], {".safetensors", ".ckpt", ".pth"}
-        monkeypatch.setitem(folders.folder_names_and_paths, name, found)
-    folders.filename_list_cache.clear()
-    write_checkpoint(tmp_path / "secret.safetensors", tiny_checkpoint())
-    write_detector(tmp_path / "secret_detector.safetensors", tiny_detector())
-    return tmp_path / "models"
+def secrets(models: Path) -> None:
+    """A model and a detector beside the models folders."""
+    write_checkpoint(models.parent / "secret.safetensors", tiny_checkpoint())
+    write_detector(models.parent / "secret_detector.safetensors", tiny_detector())
 
 
 def outside(models: Path, name: str) -> list[str]:
@@ -36,6 +28,7 @@ def outside(models: Path, name: str) -> list[str]:
     return [f"../../{name}", f"../{name}", f"x/../../../{name}", str(file), f"..\\..\\{name}", f"/../../{name}"]
 
 
+@pytest.mark.usefixtures("secrets")
 def test_no_name_leads_out_of_the_models_folder(models: Path):
     load, detect = nodes()["EraseOnceLoadModel"].execute, nodes()["EraseOnceLoadDetector"].execute
     for name in outside(models, "secret.safetensors"):
@@ -50,6 +43,7 @@ def test_no_name_leads_out_of_the_models_folder(models: Path):
             detect(name)
 
 
+@pytest.mark.usefixtures("secrets")
 def test_a_link_out_of_the_models_folder_is_followed_for_who_put_it_there_may(models: Path):
     (models / "checkpoints" / "mine.safetensors").symlink_to(models.parent / "secret.safetensors")
     assert nodes()["EraseOnceLoadModel"].execute("mine.safetensors", "none").result[0]

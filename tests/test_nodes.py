@@ -1,18 +1,14 @@
 """The nodes as a graph calls them: their promises, their answers, and what each says to input that does not fit."""
 
 import re
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import CONFIG, clip_weights, diffusers_folder, single_file
 from in_comfyui import comfy, nodes, room
-from safetensors.torch import save_file
-from tiny import NANO, TINY, UNET_LIKE_SD15, UNET_LIKE_SDXL, tiny_checkpoint, tiny_config, tiny_detector
+from node_inputs import mask, picture
+from tiny import TINY, UNET_LIKE_SD15, tiny_checkpoint, tiny_config, tiny_detector
 
-from inpainting_core.checkpoint import write_checkpoint
 from yoeo_core import pipeline as yoeo
 
 PROMISED = {
@@ -68,16 +64,6 @@ def load(checkpoint) -> dict:
         "vae": vae,
         "conditioning": room("boundary").conditioning_from(checkpoint.empty_prompt),
     }
-
-
-def picture(frames: int = 1, height: int = 90, width: int = 140) -> torch.Tensor:
-    return torch.rand(frames, height, width, 3, generator=torch.Generator().manual_seed(7))
-
-
-def mask(frames: int = 1, height: int = 90, width: int = 140, left: int = 50) -> torch.Tensor:
-    hole = torch.zeros(frames, height, width)
-    hole[:, 30:60, left : left + 30] = 1
-    return hole
 
 
 def erase(node: str, loaded: dict, image: torch.Tensor, hole: torch.Tensor, **settings):
@@ -284,82 +270,6 @@ def test_sigmas_are_those_of_our_timesteps(loaded: dict):
         execute(flow, "yoeo", 2, 1.0)
 
 
-@pytest.mark.parametrize("size", [(300, 400), (90, 140), (333, 201)])
-def test_stitch_is_the_inverse_of_crop(size: tuple[int, int]):
-    image, hole = picture(2, *size), mask(1, *size)
-    crop, stitch = nodes()["EraseOnceCrop"].execute, nodes()["EraseOnceStitch"].execute
-    window, grown, info = crop(image, hole, 4, 0.5, 128).result
-    assert window.shape[1] % 64 == window.shape[2] % 64 == 0 and grown.shape[1:] == window.shape[1:3]
-    (back,) = stitch(info, torch.ones_like(window)).result
-    blend = info.blend[:, 0].expand(2, -1, -1)
-    assert torch.equal(back[blend == 0], image[blend == 0])
-    assert torch.allclose(back[blend == 1], torch.ones(())) and bool((blend[:, 30:60, 50:80] == 1).all())
-    assert stitch(info, torch.ones_like(window[:1]).repeat(1, 2, 2, 1)).result[0].shape == image.shape
-
-
-def test_crop_and_stitch_refuse_what_does_not_fit():
-    crop, stitch = nodes()["EraseOnceCrop"].execute, nodes()["EraseOnceStitch"].execute
-    with pytest.raises(ValueError, match="The mask is empty: nothing to crop around. Paint over something"):
-        crop(picture(), torch.zeros(1, 64, 64), 4, 0.5, 128)
-    window, _, info = crop(picture(2, 300, 400), mask(1, 300, 400), 4, 0.5, 128).result
-    with pytest.raises(ValueError, match=r"image must have the crop's aspect ratio \(\d+ x \d+\), got \d+ x 40\."):
-        stitch(info, window[:, :40])
-    with pytest.raises(ValueError, match=re.escape("image must come once or once per picture (2), got 3 pictures.")):
-        stitch(info, torch.cat([window, window[:1]]))
-
-
-def test_one_picture_takes_several_fills():
-    window, _, info = nodes()["EraseOnceCrop"].execute(picture(1, 300, 400), mask(1, 300, 400), 4, 0.5, 128).result
-    (back,) = nodes()["EraseOnceStitch"].execute(info, torch.rand(3, *window.shape[1:])).result
-    assert back.shape == (3, 300, 400, 3)
-
-
-def test_the_loader_reads_files_and_folders_and_lays_a_unet_over(tmp_path, monkeypatch):
-    folders, load_model = comfy("folder_paths"), nodes()["EraseOnceLoadModel"]
-    for name in ("checkpoints", "diffusion_models"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setitem(folders.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors"}))
-    checkpoint = tiny_checkpoint(tiny_config(NANO, TINY, "v_prediction"))
-    other = tiny_checkpoint(tiny_config(NANO, TINY, "v_prediction"), seed=1)
-    write_checkpoint(tmp_path / "checkpoints" / "base.safetensors", checkpoint, torch.float32)
-    torch.save(other.unet, tmp_path / "diffusion_models" / "yoeo.safetensors.pth")
-    (tmp_path / "diffusion_models" / "yoeo.safetensors.pth").rename(tmp_path / "diffusion_models" / "yoeo.safetensors")
-    folders.filename_list_cache.clear()
-    before = load_model.fingerprint_inputs("base.safetensors", "none")
-    model, vae, conditioning = load_model.execute("base.safetensors", "none").result
-    weight = model.model.diffusion_model.input_blocks[0][0].weight
-    assert torch.equal(weight, checkpoint.unet["conv_in.weight"])
-    assert torch.equal(conditioning[0][0], checkpoint.empty_prompt.tokens) and conditioning[0][1] == {}
-    assert model.clone().get_attachment("erase_once").resolution == checkpoint.config.resolution
-    assert load_model.fingerprint_inputs("base.safetensors", "yoeo.safetensors") != before
-
-
-def test_the_loader_gives_sdxls_pooled_text_where_comfyui_looks_for_it(tmp_path, monkeypatch):
-    folders, load_model = comfy("folder_paths"), nodes()["EraseOnceLoadModel"]
-    monkeypatch.setitem(folders.folder_names_and_paths, "checkpoints", ([str(tmp_path)], {".safetensors"}))
-    checkpoint = tiny_checkpoint(tiny_config(UNET_LIKE_SDXL, TINY))
-    write_checkpoint(tmp_path / "xl.safetensors", checkpoint, torch.float32)
-    folders.filename_list_cache.clear()
-    loaded = dict(
-        zip(("model", "vae", "conditioning"), load_model.execute("xl.safetensors", "none").result, strict=True)
-    )
-    ((tokens, extras),) = loaded["conditioning"]
-    assert torch.equal(tokens, checkpoint.empty_prompt.tokens)
-    assert torch.equal(extras["pooled_output"], checkpoint.empty_prompt.pooled)
-    image, hole = picture(), mask()
-    erased = erase("EraseOnceYOEO", loaded, image, hole).result[0]
-    assert torch.equal(erased[:, :20], image[:, :20]) and not torch.equal(erased, image)
-
-
-def test_the_loader_refuses_what_is_incomplete():
-    check = room("load").check_complete
-    whole = tiny_checkpoint(tiny_config(NANO, TINY))
-    with pytest.raises(ValueError, match="a checkpoint must hold an autoencoder, but x has none"):
-        check(replace(whole, vae=None), "x")
-    with pytest.raises(ValueError, match="a checkpoint must hold a text encoder or an empty prompt of ours"):
-        check(replace(whole, empty_prompt=None), "x")
-
-
 @pytest.mark.parametrize("node", ERASERS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_a_picture_comes_back_in_the_precision_that_it_came_in(node: str, dtype: torch.dtype, loaded: dict):
@@ -371,14 +281,6 @@ def test_a_picture_comes_back_in_the_precision_that_it_came_in(node: str, dtype:
         assert torch.equal(erased[changed == 0], image[changed == 0])
 
 
-def test_crop_and_stitch_keep_the_precision_too():
-    image = picture(1, 300, 400).half()
-    window, grown, info = nodes()["EraseOnceCrop"].execute(image, mask(1, 300, 400), 4, 0.5, 128).result
-    (back,) = nodes()["EraseOnceStitch"].execute(info, torch.rand_like(window.float())).result
-    assert window.dtype == grown.dtype == back.dtype == torch.float16
-    assert torch.equal(back[info.blend[:, 0] == 0], image[info.blend[:, 0] == 0])
-
-
 @pytest.mark.parametrize("node", ERASERS)
 def test_alpha_comes_back_bit_for_bit(node: str, loaded: dict):
     image = torch.cat([picture(2), torch.rand(2, 90, 140, 1)], -1)
@@ -387,31 +289,6 @@ def test_alpha_comes_back_bit_for_bit(node: str, loaded: dict):
     assert erased.shape == image.shape and torch.equal(erased[..., 3], image[..., 3])
     assert torch.equal(erased[changed == 0], image[changed == 0])
     assert torch.equal(candidates[..., 3], image[..., 3].repeat_interleave(2, 0))
-
-
-def test_a_crop_shows_no_hidden_colour_and_stitch_brings_the_alpha_back():
-    crop, stitch = nodes()["EraseOnceCrop"].execute, nodes()["EraseOnceStitch"].execute
-    image = torch.cat([torch.full((1, 90, 140, 3), 0.5), torch.ones(1, 90, 140, 1)], -1)
-    image[:, :, 70:] = 0
-    window, _, info = crop(image, mask(), 4, 0.5, 64).result
-    assert window.shape[-1] == 3 and torch.allclose(window, torch.tensor(0.5))
-    (back,) = stitch(info, torch.ones(1, *window.shape[1:3], 4)).result
-    assert torch.equal(back[..., 3], image[..., 3]) and (back[:, 30:60, 50:70, :3] == 1).all()
-
-
-def test_a_crop_keeps_a_picture_beyond_the_range_at_its_level():
-    image = torch.full((1, 300, 400, 3), 4.0)
-    window, _, info = nodes()["EraseOnceCrop"].execute(image, mask(1, 300, 400), 4, 0.5, 64).result
-    assert torch.allclose(window, torch.tensor(4.0))
-    assert torch.allclose(nodes()["EraseOnceStitch"].execute(info, window).result[0], image)
-
-
-def test_several_masks_of_one_picture_are_cropped_around_together():
-    both = torch.cat([mask(1, 300, 400, left=20), mask(1, 300, 400, left=90)])
-    crop = nodes()["EraseOnceCrop"].execute
-    apart, united = (crop(picture(1, 300, 400), masks, 4, 0.5, 128).result for masks in (both, both.amax(0)))
-    assert apart[2].crop == united[2].crop and torch.equal(apart[1], united[1])
-    assert torch.equal(crop(picture(1, 300, 400), both[None], 4, 0.5, 128).result[1], united[1])
 
 
 def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
@@ -425,69 +302,6 @@ def test_a_mask_that_looks_like_a_mistake_is_told(loaded: dict):
     assert text.endswith(" The hole is 90% of the picture: is the mask inverted?")
     with pytest.raises(ValueError, match=re.escape("No part of the mask reaches 1/2 (its highest is 0.30): nothing")):
         nodes()["EraseOnceCrop"].execute(picture(), mask() * 0.3, 4, 0.5, 128)
-
-
-@pytest.fixture
-def models(tmp_path, monkeypatch) -> Path:
-    """Empty folders in the place of ComfyUI's."""
-    folders = comfy("folder_paths")
-    for name in ("checkpoints", "diffusion_models", "diffusers"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setitem(folders.folder_names_and_paths, name, ([str(tmp_path / name)], {".safetensors", ".ckpt"}))
-    folders.filename_list_cache.clear()
-    return tmp_path
-
-
-def loaded_weights(*names: str) -> dict[str, torch.Tensor]:
-    return nodes()["EraseOnceLoadModel"].execute(*names).result[0].model.diffusion_model.state_dict()
-
-
-def test_the_loaders_sentence_about_a_lacking_part_says_the_way_out(models, known):
-    base = tiny_checkpoint(CONFIG)
-    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
-    save_file(single_file(base) | text, models / "checkpoints" / "base.safetensors")
-    for kept, sentence in (
-        (single_file(base), "must hold a text encoder or an empty prompt of ours, but a.safetensors has neither: "),
-        ({k: v for k, v in single_file(base).items() if "first" not in k} | text, "an autoencoder, but a.safetensors "),
-    ):
-        file = models / "checkpoints" / "a.safetensors"
-        save_file(kept, file)
-        with pytest.raises(ValueError, match=sentence) as caught:
-            nodes()["EraseOnceLoadModel"].execute("a.safetensors", "none")
-        way_out = "move it to models/diffusion_models and choose it as 'unet' over any complete model."
-        assert str(caught.value).endswith(way_out)
-        file.rename(models / "diffusion_models" / "a.safetensors")
-        comfy("folder_paths").filename_list_cache.clear()
-        weights = loaded_weights("base.safetensors", "a.safetensors")
-        assert torch.equal(weights["input_blocks.0.0.weight"], base.unet["conv_in.weight"])
-
-
-def test_the_loader_lists_a_folder_by_its_unet_and_says_what_it_lacks(models):
-    base = tiny_checkpoint(CONFIG)
-    folder = diffusers_folder(models / "elsewhere", base)
-    (models / "diffusers" / "mine").symlink_to(folder)
-    assert "mine" in room("load").model_names() and "mine/unet" not in room("load").model_names()
-    with pytest.raises(ValueError, match="but mine has neither: download its folder text_encoder too."):
-        nodes()["EraseOnceLoadModel"].execute("mine", "none")
-    shutil.rmtree(folder / "vae")
-    with pytest.raises(ValueError, match="but mine has none: download its folder vae too."):
-        nodes()["EraseOnceLoadModel"].execute("mine", "none")
-
-
-@pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
-def test_the_loader_gives_comfyui_exactly_what_fp8_means(models, known, scaled: bool):
-    base, layer = tiny_checkpoint(CONFIG), "model.diffusion_model.out.2"
-    text = {f"cond_stage_model.model.{key}": value for key, value in clip_weights().items()}
-    stored = single_file(base) | text
-    stored = {k: v.to(torch.float8_e4m3fn) if k.startswith("model.") and v.ndim > 1 else v for k, v in stored.items()}
-    if scaled:
-        stored |= {"model.diffusion_model.scaled_fp8": torch.zeros(0).to(torch.float8_e4m3fn)}
-        stored |= {f"{layer}.scale_weight": torch.tensor(1.7), f"{layer}.scale_input": torch.ones(())}
-    save_file(stored, models / "checkpoints" / "a.safetensors")
-    weights = loaded_weights("a.safetensors", "none")
-    for key, value in weights.items():
-        scale = 1.7 if scaled and f"model.diffusion_model.{key}" == f"{layer}.weight" else 1.0
-        assert torch.equal(value.float(), stored[f"model.diffusion_model.{key}"].float() * torch.tensor(scale))
 
 
 @pytest.mark.parametrize("name", ["wren", "rocket", "satellite"])
