@@ -5,7 +5,8 @@
 
 Holes are squares; all ways of one row are timed in turn.  *hard* is eq. 10, *dense* the same with a mask of all pairs
 of tokens added to the logits; *ragged* is a batch of two with unlike holes, in units of one whose holes are alike.
-Printed are medians with their quartiles.
+Printed are medians with their quartiles.  *least* is what of the multiplications eq. 10 leaves to do: no hard way can
+take less.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.interleaved import Ratio, interleaved, ratios
 from benchmarks.plain import build_unet
@@ -123,11 +125,19 @@ def of_a_level(level: Level, share: float, args: argparse.Namespace) -> dict[str
 def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
     """A whole UNet's step each way, in units of one with plain attention."""
     dtype = getattr(torch, args.dtype)
-    unet = step_unet(config.unet, args.device, dtype)
-    draw = {"device": args.device, "dtype": dtype}
+    step = step_of(step_unet(config.unet, args.device, dtype), config, side, args.device, dtype)
+    ways = ways_of(square(share, side // 8))
+    return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
+
+
+def step_of(
+    unet: torch.nn.Module, config: ModelConfig, side: int, device: torch.device | str, dtype: torch.dtype
+) -> Callable[[SelfAttention], Callable[[], Tensor]]:
+    """One call of a UNet with random input, by how it attends to itself."""
+    draw = {"device": device, "dtype": dtype}
     pooled = config.unet.pooled_dim and torch.randn(1, config.unet.pooled_dim, **draw)
     prompt = Prompt(torch.randn(1, 77, config.unet.context_dim, **draw), pooled)
-    fed, t = torch.randn(1, 9, side // 8, side // 8, **draw), torch.tensor([500], device=args.device)
+    fed, t = torch.randn(1, 9, side // 8, side // 8, **draw), torch.tensor([500], device=device)
 
     def step(attention: SelfAttention) -> Callable[[], Tensor]:
         def one() -> Tensor:
@@ -136,8 +146,19 @@ def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Names
 
         return one
 
-    ways = ways_of(square(share, side // 8))
-    return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
+    return step
+
+
+@lru_cache
+@torch.no_grad()
+def attending(config: ModelConfig, side: int) -> float:
+    """The share of a step's multiplications that compares tokens with tokens, counted on the meta device."""
+    with torch.device("meta"):
+        unet = build_unet(config.unet)
+    with FlopCounterMode(display=False) as counted:
+        step_of(unet, config, side, "meta", torch.float32)(plainly)()
+    compared = sum(4 * level.side**4 * level.heads * level.width * level.layers for level in levels_of(config, side))
+    return compared / counted.get_total_flops()
 
 
 @lru_cache(1)
@@ -146,22 +167,24 @@ def step_unet(shape: UNetShape, device: torch.device | str, dtype: torch.dtype) 
         return build_unet(shape).to(dtype).eval().requires_grad_(False)
 
 
-def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio]]]:
+def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio | str]]]:
     for name in args.only:
         config = MODELS[name]
         side = args.side or config.resolution
         for share in SHARES:
             for level in levels_of(config, side):
                 place = f"{name} | {level.side} x {level.side}, {level.heads} x {level.width}, {level.layers} layers"
-                yield f"{place} | {share:.0%}", of_a_level(level, share, args)
+                yield f"{place} | {share:.0%}", of_a_level(level, share, args) | {"least": f"{1 - share**2:.3f}"}
             if args.steps:
-                yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args)
+                least = {"least": f"{1 - attending(config, side) * share**2:.3f}"}
+                yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args) | least
 
 
 def main(args: argparse.Namespace) -> None:
-    print("| model | grid, heads x width | hole | hard | strict | dense | ragged |\n|---|---|---|---|---|---|---|")
+    columns = ("hard", "strict", "dense", "ragged", "least")
+    print(f"| model | grid, heads x width | hole | {' | '.join(columns)} |\n|---|---|---|{'---|' * len(columns)}")
     for place, found in rows(args):
-        cells = [str(found[name]) if name in found else "" for name in ("hard", "strict", "dense", "ragged")]
+        cells = [str(found.get(name, "")) for name in columns]
         print(f"| {place} | " + " | ".join(cells) + " |", flush=True)
 
 
