@@ -79,7 +79,7 @@ class EraseOnceSundryCheck(io.ComfyNode):
                 io.Boolean.Output(
                     display_name="passed",
                     is_output_list=True,
-                    tooltip="True if nothing is left in the hole; one per picture.",
+                    tooltip="True if the detector finds nothing in the hole; one per picture.",
                 ),
                 io.Int.Output(
                     display_name="count", is_output_list=True, tooltip="How many leftovers were found; one per picture."
@@ -136,7 +136,7 @@ def sentence(verdict: Verdict, hole: Tensor, highest: float) -> str:
         why = without_hole(highest)
         return f"Not checked: {why[0].lower()}{why[1:]}, so there is no hole to look at."
     if verdict.passed:
-        return f"Passed: nothing is left in the hole ({counted(len(verdict.others), 'other object')} seen)."
+        return f"Passed: the detector finds nothing in the hole ({counted(len(verdict.others), 'other object')} seen)."
     scores = ", ".join(f"{score:.2f}" for score in verdict.sundries.scores.tolist())
     if verdict.count == 1:
         return f"Failed: 1 leftover covers {verdict.area:.1%} of the hole (score {scores})."

@@ -130,7 +130,7 @@ def test_an_empty_mask_and_a_picture_without_entities_pass(preset: str, detector
         assert said(answer) == "Not checked: the mask is empty, so there is no hole to look at."
     answer = run_check(picture(), WIDE, blind, preset)
     assert answer.result[:3] == ([True], [0], [0.0]) and not answer[3].any()
-    assert said(answer) == "Passed: nothing is left in the hole (0 other objects seen)."
+    assert said(answer) == "Passed: the detector finds nothing in the hole (0 other objects seen)."
 
 
 def test_the_built_in_detectors_verdicts_are_the_metrics():
