@@ -95,11 +95,13 @@ def _arranged(mask: Tensor, frames: int) -> Tensor:
 
 def _check_aspect(mask_height: int, mask_width: int, height: int, width: int) -> None:
     """A mask may be smaller or larger than its picture, but not of another shape (up to rounding by a pixel)."""
-    if abs(mask_height * width - mask_width * height) > max(height, width, mask_height, mask_width):
+    rounding = max(height, width, mask_height, mask_width)
+    if abs(mask_height * width - mask_width * height) > rounding:
+        turned = abs(mask_width * width - mask_height * height) <= rounding
+        way_out = "Turn the mask by 90 degrees: it lies on its side." if turned else "Make the mask from this picture."
         raise ValueError(
             f"mask must have the picture's size or aspect ratio: "
-            f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}. "
-            f"Make the mask from this picture."
+            f"the picture is {width} x {height}, got a mask of {mask_width} x {mask_height}. {way_out}"
         )
 
 

@@ -103,7 +103,8 @@ def test_a_far_object_that_still_waits_is_hole_for_the_first():
         (torch.rand(1, 5, 64, 64), torch.ones(64, 64), "image must have 3 channels (RGB) or 4 (RGB and alpha), got 5."),
         (torch.full((1, 3, 64, 64), torch.nan), torch.ones(64, 64), "image must hold finite numbers only"),
         (torch.rand(1, 3, 64, 64), torch.ones(64, 64), "mask must leave some of the picture to look at"),
-        (torch.rand(1, 3, 64, 64), torch.ones(32, 64), "mask must have the picture's size or aspect ratio"),
+        (torch.rand(1, 3, 64, 64), torch.ones(32, 64), "got a mask of 64 x 32. Make the mask from this picture."),
+        (torch.rand(1, 3, 64, 96), torch.ones(48, 32), "Turn the mask by 90 degrees: it lies on its side."),
         (torch.rand(2, 3, 64, 64), torch.ones(3, 64, 64), "mask must come once or once per picture (2), got 3 masks."),
     ],
 )
