@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inpainting_core.masks import Box, box_around, components
+from inpainting_core.masks import Box, bounding_boxes, components
 from inpainting_core.shapes import Float
 from yoeo_core.detector import Detections
 from yoeo_core.entities import Entities, sure_entities
@@ -29,8 +29,11 @@ def entities_near(rough: Float[Tensor, "1 1 h w"], picture: Float[Tensor, "1 3 h
     nor has a box whose view would be the whole picture.
     """
     labels = components(rough)
-    parts = [labels == number for number in range(1, int(labels.max()) + 1)]
-    boxes = [box_around(part[None, None].float()) for part in parts if bounds(part)]
+    boxes = [
+        (top, left, bottom, right)
+        for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1)
+        if bounds(labels[top:bottom, left:right] == number)
+    ]
     views = [view_around(box, labels.shape, AROUND) for box in boxes if longer_side(box) >= DOT_PX]
     near = [picture[..., rows, columns] for rows, columns in views]
     found = [

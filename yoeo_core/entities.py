@@ -32,8 +32,10 @@ def entities_of(detections: Detections, picture: int, queries: Bool[Tensor, "q"]
     score = detections.entity_score[picture]
     order = score.argsort(descending=True, stable=True)
     order = order[queries[order]]
-    logits = detections.mask_logits[picture, order][:, None]  # as a batch, which may be empty; channels may not
-    masks = F.interpolate(logits, size, mode="bilinear")[:, 0] > 0
+    masks = torch.zeros(len(order), *size, dtype=torch.bool, device=score.device)
+    # one at a time, for as numbers they are four times as large
+    for mask, logits in zip(masks, detections.mask_logits[picture, order], strict=True):
+        torch.gt(F.interpolate(logits[None, None], size, mode="bilinear")[0, 0], 0, out=mask)
     seen = masks.flatten(1).any(1)
     return Entities(masks[seen], score[order][seen])
 

@@ -19,8 +19,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from inpainting_core.masks import box_around, components
-from inpainting_core.shapes import Bool, Float
+from inpainting_core.masks import bounding_boxes, box_around, components
+from inpainting_core.shapes import Bool, Float, Int
 from yoeo_core.entities import Entities
 
 MEANT = 0.5  # of one of the two shares
@@ -52,36 +52,44 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
     ``picture`` is RGB in [0, 1], ``entities`` are its own, at the same size.  A part that means none stays as it was
     painted.
     """
-    labels = components(rough)
-    parts = [labels == number for number in range(1, int(labels.max()) + 1)]
-    meant = [_meant(part, entities) for part in parts]
-    unsure = [i is None or entities.scores[i] < CERTAIN for i in meant]
-    cuts = [_cut(part, picture) if ask else None for part, ask in zip(parts, unsure, strict=True)]
-    meant = [i if cut is None else None for i, cut in zip(meant, cuts, strict=True)]
-    masks = [part if cut is None else cut for part, cut in zip(parts, cuts, strict=True)]
-    masks = [
-        mask if i is None else _within(part, entities, i) for part, mask, i in zip(parts, masks, meant, strict=True)
-    ]
-    union = torch.stack(masks).any(0) if masks else torch.zeros_like(labels, dtype=torch.bool)
-    scores = tuple(None if i is None else entities.scores[i].item() for i in meant)
-    return Snapped(union[None, None].to(rough), scores, tuple(cut is not None for cut in cuts))
+    labels, known = components(rough), Entities(entities.masks.cpu(), entities.scores.cpu())
+    areas = torch.tensor([int(mask.count_nonzero()) for mask in known.masks], dtype=torch.long)
+    union, scores, by_colour = torch.zeros(labels.shape, dtype=torch.bool), [], []
+    for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1):
+        view = slice(top, bottom), slice(left, right)  # of the picture that a part lies in nothing more is asked
+        part, near = labels[view] == number, Entities(known.masks[(..., *view)], known.scores)
+        meant = _meant(part, near, areas)
+        cut = _cut(part, picture, view) if meant is None or known.scores[meant] < CERTAIN else None
+        if cut is not None:
+            union[view] |= cut
+        elif meant is None:
+            union[view] |= part
+        elif _is_held(part, near, areas, meant):
+            union[view] |= near.masks[meant] & held(part)
+        else:
+            union |= known.masks[meant]
+        scores.append(None if meant is None or cut is not None else known.scores[meant].item())
+        by_colour.append(cut is not None)
+    return Snapped(union[None, None].to(rough), tuple(scores), tuple(by_colour))
 
 
-def _meant(part: Bool[Tensor, "h w"], entities: Entities) -> int | None:
-    """The place of the entity that a painted part means; the surer one where two are meant as much."""
-    if not len(entities):
+def _meant(part: Bool[Tensor, "h w"], near: Entities, areas: Int[Tensor, "n"]) -> int | None:
+    """The place of the entity that a painted part means; the surer one where two are meant as much.
+
+    ``near`` is what of the entities lies in the part's box; ``areas`` are their whole ones.
+    """
+    if not len(near):
         return None
     filled = held(part)
-    masks = entities.masks.cpu().flatten(1)
-    both = (masks & filled.flatten()).sum(1)
-    of_part, of_entity = both / filled.sum(), both / masks.sum(1)
+    both = (near.masks & filled).sum((1, 2))
+    of_part, of_entity = both / filled.sum(), both / areas
     meant = torch.maximum(of_part, of_entity) >= MEANT
     if not bounds(part):
-        meant &= (entities.scores.cpu() >= CERTAIN) | _fits(part, of_part, of_entity)
+        meant &= (near.scores >= CERTAIN) | _fits(part, of_part, of_entity)
     if not meant.any():
         return None
     best = int((of_part + of_entity).masked_fill(~meant, -1).argmax())
-    spans = of_part[best] >= FILL and spanned(entities.masks[best].cpu() & filled, filled)
+    spans = of_part[best] >= FILL and spanned(near.masks[best] & filled, filled)
     return best if of_part[best] >= MEANT or spans else None
 
 
@@ -93,25 +101,31 @@ def _fits(part: Bool[Tensor, "h w"], of_part: Float[Tensor, "n"], of_entity: Flo
     return (of_part * of_entity >= ALIKE * union) | ((of_part >= COVERED) & (of_part <= MOST_OF_PART * of_entity))
 
 
-def _within(part: Bool[Tensor, "h w"], entities: Entities, i: int) -> Bool[Tensor, "h w"]:
-    """An entity that a part means; what reaches out of a box that holds most of it is left out, unless it is certain.
+def _is_held(part: Bool[Tensor, "h w"], near: Entities, areas: Int[Tensor, "n"], i: int) -> bool:
+    """Whether a box holds most of the entity that it means, which is then cut off where the box ends, unless certain.
 
     A part that lies in its entity is a broad stroke, however square.
     """
-    mask, filled = entities.masks[i].cpu(), held(part)
-    both = (mask & filled).sum()
-    holds = bounds(part) and both >= MEANT * mask.sum() and both < BOX * filled.sum()
-    return mask & filled if holds and entities.scores[i] < CERTAIN else mask
+    filled = held(part)
+    both = (near.masks[i] & filled).sum()
+    holds = bounds(part) and both >= MEANT * areas[i] and both < BOX * filled.sum()
+    return bool(holds and near.scores[i] < CERTAIN)
 
 
-def _cut(part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 h w"]) -> Bool[Tensor, "h w"] | None:
-    """What a box or a closed line holds, by its colours; None of another part, and where that does not span it."""
+def _cut(
+    part: Bool[Tensor, "h w"], picture: Float[Tensor, "1 3 rows columns"], view: tuple[slice, slice]
+) -> Bool[Tensor, "h w"] | None:
+    """What a box or a closed line in this view of a picture holds, by its colours.
+
+    None of another part, and where that does not span it.
+    """
     if not bounds(part):
         return None
-    filled = held(part)
     from yoeo_core.cut_out import cut_out  # parts of scipy that ComfyUI does not start with
 
-    thing = cut_out(picture, filled)
+    filled, everywhere = held(part), torch.zeros(picture.shape[-2:], dtype=torch.bool)
+    everywhere[view] = filled
+    thing = cut_out(picture, everywhere)[view]
     return thing if spanned(thing, filled) and not torch.equal(thing, filled) else None
 
 
