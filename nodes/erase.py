@@ -1,6 +1,5 @@
 """Erase (YOEO) and Erase (EraDiff): objects out of a picture, one core function each."""
 
-from functools import partial
 from time import perf_counter
 
 from comfy.model_patcher import ModelPatcher
@@ -11,20 +10,15 @@ from torch import Tensor
 from eradiff_core import pipeline as eradiff
 from eradiff_core.attention import Softness
 from eradiff_core.sampler import path
-from inpainting_core.choosing import MOST_CANDIDATES
-from inpainting_core.erasing import Erased
-from inpainting_core.telling import sentence
 from yoeo_core import pipeline as yoeo
-from yoeo_core.judge import judge_by
 
-from .boundary import ComfyEngine, image_from, mask_from, picture_from
-from .detector import detector_input, look
-from .effects import Asked, effects_input, effects_output
+from .boundary import ComfyEngine, picture_from
+from .candidates import TRIES, best_of_several, check_one_answer, chosen_by
+from .effects import Asked, effects_input
+from .eraser import answer, how_to_erase, what_comes_out, what_to_erase
 from .memory import said_where_memory_ends
-from .schema import attention_input, context_input, grow_input, require_numbers, schema, softness_inputs
-from .telling import report_output, tell
+from .schema import attention_input, require_numbers, schema, softness_inputs
 
-TRIES = 4
 CALLED = ["erase", "remove object", "object removal", "eraser", "inpaint", "watermark", "clean up", "cleanup", "delete"]
 CALLED += ["magic eraser", "retouch", "heal", "content-aware fill", "unwanted", "background fill"]  # what people type
 
@@ -183,117 +177,3 @@ class EraseOnceEraDiff(io.ComfyNode):
         )
         walked = len(path(steps, strength)) - 1
         return answer(erased, asked, image, walked, perf_counter() - started, detector is not None)
-
-
-def what_to_erase() -> list[io.Input]:
-    """The inputs that come from other nodes."""
-    return [
-        io.Model.Input(
-            "model", tooltip="An inpainting UNet with 9 input channels, from Load Erase Model or Load Checkpoint."
-        ),
-        io.Vae.Input("vae", tooltip="The autoencoder that belongs to the model."),
-        io.Conditioning.Input(
-            "conditioning", tooltip="The prompt. Both methods expect the empty one from Load Erase Model."
-        ),
-        io.Image.Input(
-            "image",
-            tooltip="The pictures, RGB with or without alpha. Pixels outside the grown mask come back unchanged.",
-        ),
-        io.Mask.Input(
-            "mask",
-            tooltip="White is erased. One mask for all pictures, one each, or several for one picture, one per object. "
-            "Cover the shadow too.",
-        ),
-    ]
-
-
-def how_to_erase() -> list[io.Input]:
-    """The settings that both methods share."""
-    return [
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=True,
-            tooltip="Another seed gives another fill; the same seed gives the same one.",
-        ),
-        grow_input(),
-        context_input(),
-        io.Int.Input(
-            "resolution",
-            default=0,
-            min=0,
-            max=2048,
-            step=64,
-            tooltip="Size in pixels at which the model works; 0 uses the model's own.",
-        ),
-    ]
-
-
-def best_of_several() -> list[io.Input]:
-    """How several candidates are drawn and chosen between; last, because saved graphs store widgets by position."""
-    return [
-        io.Int.Input(
-            "candidates",
-            optional=True,  # as the others here: prompts that were saved before they came still run
-            default=1,
-            min=1,
-            max=MOST_CANDIDATES,
-            tooltip="How many fills to draw; the best is kept. With a detector, that is the one with the least left in "
-            "the hole; among equals, or without one, the one that fits its surroundings best.",
-        ),
-        io.Boolean.Input(
-            "until_clean",
-            display_name="until clean",
-            optional=True,
-            default=False,
-            tooltip="Draw again while the detector finds something in the hole. Needs a detector.",
-        ),
-        io.Int.Input(
-            "tries",
-            optional=True,
-            default=TRIES,
-            min=1,
-            max=32,
-            tooltip="The most times to draw; used only with until clean.",
-        ),
-        detector_input(optional=True),
-    ]
-
-
-def chosen_by(candidates: int, until_clean: bool, tries: int, detector: ModelPatcher | None) -> dict:
-    """The choice between candidates as the pipelines take it.  Raises ValueError where nobody could say it is clean."""
-    if until_clean and detector is None:
-        raise ValueError(
-            "until_clean needs a detector that says when it is clean, got none. Connect Load Sundry Detector."
-        )
-    judge = None if detector is None else judge_by(partial(look, detector))
-    return {"candidates": candidates, "judge": judge, "tries": tries if until_clean else 1}
-
-
-def check_one_answer(candidates: int, detector: ModelPatcher | None) -> None:
-    """Raise ValueError where more is asked than the network's one answer."""
-    if candidates > 1 or detector is not None:
-        raise ValueError(
-            "official takes the network's one answer for the whole picture: set candidates to 1 and take the detector "
-            "away, or switch official off."
-        )
-
-
-def what_comes_out() -> list[io.Output]:
-    return [
-        io.Image.Output(display_name="image", tooltip="The pictures without what the mask covered."),
-        io.Mask.Output(display_name="changed", tooltip="Where the pictures may have changed: the grown mask."),
-        io.Image.Output(display_name="candidates", tooltip="All candidates for each picture, best first."),
-        report_output(),
-        effects_output(),
-    ]
-
-
-def answer(erased: Erased, asked: Asked, image: Tensor, steps: int, seconds: float, judged: bool) -> io.NodeOutput:
-    """The node's outputs, and what was done in words, on the node and in the history."""
-    pictures = image_from(erased.image, image), mask_from(erased.changed, image), image_from(erased.candidates, image)
-    said = sentence(erased, steps, seconds, judged)
-    report = f"{asked.said} {said}" if asked.said else said
-    return io.NodeOutput(*pictures, report, mask_from(asked.added, image), ui=tell(report))
