@@ -56,7 +56,7 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
     areas = torch.tensor([int(mask.count_nonzero()) for mask in known.masks], dtype=torch.long)
     union, scores, by_colour = torch.zeros(labels.shape, dtype=torch.bool), [], []
     for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1):
-        view = slice(top, bottom), slice(left, right)  # of the picture that a part lies in nothing more is asked
+        view = slice(top, bottom), slice(left, right)  # the box around the part: nothing beyond it is asked
         part, near = labels[view] == number, Entities(known.masks[(..., *view)], known.scores)
         meant = _meant(part, near, areas)
         cut = _cut(part, picture, view) if meant is None or known.scores[meant] < CERTAIN else None
