@@ -149,7 +149,6 @@ def step_of(
     return step
 
 
-@lru_cache
 @torch.no_grad()
 def attending(config: ModelConfig, side: int) -> float:
     """The share of a step's multiplications that compares tokens with tokens, counted on the meta device."""
@@ -171,12 +170,13 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio | str]
     for name in args.only:
         config = MODELS[name]
         side = args.side or config.resolution
+        compared = attending(config, side) if args.steps else 0
         for share in SHARES:
             for level in levels_of(config, side):
                 place = f"{name} | {level.side} x {level.side}, {level.heads} x {level.width}, {level.layers} layers"
                 yield f"{place} | {share:.0%}", of_a_level(level, share, args) | {"least": f"{1 - share**2:.3f}"}
             if args.steps:
-                least = {"least": f"{1 - attending(config, side) * share**2:.3f}"}
+                least = {"least": f"{1 - compared * share**2:.3f}"}
                 yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args) | least
 
 

@@ -66,7 +66,7 @@ def needs_of(training: Training, checkpointing: Iterable[bool], batches: tuple[i
         for network in (*training.learners, *training.frozen):
             lay_out(network)
         moved = [weight for part in training.learners for weight in part.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(moved, foreach=True)  # as it works on a card
+        optimizer = torch.optim.AdamW(moved, fused=True)
         training.one_pass(1)
         held.most_since()
         optimizer.step()

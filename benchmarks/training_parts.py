@@ -17,12 +17,15 @@ from time import process_time
 from unittest.mock import patch
 
 import torch
+from safetensors.torch import save_file
 from torch.utils.data import dataloader
 
 from benchmarks.full_size_step import alone
 from inpainting_core.built_in import ASSETS, NANO_DETECTOR
+from inpainting_core.checkpoint import read_checkpoint
 from training import train_eradiff, train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 from training.running import run
+from yoeo_core.discriminator import Discriminator
 
 WARM = 2  # steps that are left out
 BASE = ASSETS / "nano.safetensors"
@@ -109,7 +112,8 @@ def one_run(name: str, args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     script, flags = RUNS[name]
     argv = [*flags.split(), *COMMON.split(), "--steps", str(args.steps + WARM), "--images", str(args.images)]
-
+    if script is train_yoeo_stage3:
+        argv += ["--discriminator", str(fresh_discriminator(args.work / "discriminator.safetensors"))]
     with counting() as parts:
         step = run.Run.step
 
@@ -127,6 +131,13 @@ def one_run(name: str, args: argparse.Namespace) -> None:
                 script.main(script.parse_args([*argv, "--out", str(args.work / name)]))
             except KeyboardInterrupt:
                 told(name, parts.shares())
+
+
+def fresh_discriminator(path: Path) -> Path:
+    """A discriminator's file for the nano, as stage 2 leaves one beside its student."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(Discriminator(read_checkpoint(BASE).config.unet.channels[-1]).state_dict(), path)
+    return path
 
 
 def told(name: str, shares: dict[str, float]) -> None:

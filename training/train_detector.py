@@ -33,7 +33,7 @@ from training.networks.detector import NANO_SIDE, load_network, preprocessing_at
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags
-from training.running.optimisation import ADAM_EPS, rates_of
+from training.running.optimisation import ADAM, rates_of
 from training.running.run import Run
 from training.running.sheets import save_sheet
 from yoeo_core.detector import SundryDetector, write_detector
@@ -113,7 +113,7 @@ def main(args: argparse.Namespace) -> None:
         samples = HalfDecoded(samples, pool)
 
     # optimisation
-    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, eps=ADAM_EPS, weight_decay=args.weight_decay)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=args.lr, weight_decay=args.weight_decay, **ADAM)
     rates = rates_of(optimizer, args, "cosine")
 
     def predict(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

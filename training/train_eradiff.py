@@ -39,7 +39,7 @@ from training.networks.lora import add_lora, lora_weights, write_lora
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM_EPS,
+    ADAM,
     add_run_flags,
     checkpoint_gradients,
     frozen_dtype,
@@ -130,7 +130,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=args.lr, eps=ADAM_EPS)
+    optimizer = torch.optim.Adam(parameters, lr=args.lr, **ADAM)
     rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by=psnr_name(args.look[0])))
 

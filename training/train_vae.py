@@ -25,7 +25,7 @@ from training.networks.passthrough import pass_through_
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.flags import add_batch_flags, add_folder_flags
-from training.running.optimisation import ADAM_EPS
+from training.running.optimisation import ADAM
 from training.running.run import Run
 from training.running.sheets import save_sheet
 
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> None:
     accelerator, out = run.accelerator, run.out
     vae = pass_through_(AutoencoderTiny())
     round_trip = NoisyRoundTrip(vae, args.latent_noise).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, eps=ADAM_EPS, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4, **ADAM)
     warmup = min(100, args.steps)
     schedule = torch.optim.lr_scheduler.SequentialLR(
         optimizer,

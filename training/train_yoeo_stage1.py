@@ -36,7 +36,7 @@ from training.networks.bases import FRESH, load_networks, save_networks
 from training.running.best import HeldOut
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM_EPS,
+    ADAM,
     add_run_flags,
     checkpoint_gradients,
     hole_importance,
@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> None:
         return numbers
 
     # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, eps=ADAM_EPS)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, **ADAM)
     rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 

@@ -42,7 +42,7 @@ from training.running.distilling import (
 )
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM_EPS,
+    ADAM,
     add_run_flags,
     checkpoint_gradients,
     frozen_dtype,
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> None:
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
     # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
-    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, eps=ADAM_EPS)
+    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, **ADAM)
     rates = rates_of(optimizer, args, args.lr_schedule)
     learners = run.open(learners, [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 

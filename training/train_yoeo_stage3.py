@@ -53,7 +53,7 @@ from training.running.judging import (
     teachers_own,
 )
 from training.running.optimisation import (
-    ADAM_EPS,
+    ADAM,
     add_run_flags,
     checkpoint_gradients,
     frozen_dtype,
@@ -149,7 +149,7 @@ def main(args: argparse.Namespace) -> None:
         return numbers | found
 
     # optimisation
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, eps=ADAM_EPS) for part in (student, discriminator)]
+    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, **ADAM) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args, args.lr_schedule) for optimizer in optimizers]
     student, discriminator = run.open([student, discriminator], optimizers, rates, HeldOut(show, "mars", lower=True))
     raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)

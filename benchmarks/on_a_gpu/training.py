@@ -39,7 +39,7 @@ def one_step(book: Book, stage: str, batch: int, frugal: bool) -> dict:
         for network in made.checkpointed:
             network.enable_gradient_checkpointing() if frugal else network.disable_gradient_checkpointing()
         moved = [weight for part in made.learners for weight in part.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(moved, lr=1e-6, foreach=True)
+        optimizer = torch.optim.AdamW(moved, lr=1e-6, fused=True)
         made.one_pass(batch)
         optimizer.step()
         return steps_of(book, lambda: made.one_pass(batch), optimizer.step)
