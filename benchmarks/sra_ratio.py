@@ -124,20 +124,17 @@ def of_a_level(level: Level, share: float, args: argparse.Namespace) -> dict[str
 @torch.no_grad()
 def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
     """A whole UNet's step each way, in units of one with plain attention."""
-    dtype = getattr(torch, args.dtype)
-    step = step_of(step_unet(config.unet, args.device, dtype), config, side, args.device, dtype)
+    step = step_of(step_unet(config.unet, args.device, getattr(torch, args.dtype)), config.unet, side)
     ways = ways_of(square(share, side // 8))
     return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
 
 
-def step_of(
-    unet: torch.nn.Module, config: ModelConfig, side: int, device: torch.device | str, dtype: torch.dtype
-) -> Callable[[SelfAttention], Callable[[], Tensor]]:
+def step_of(unet: torch.nn.Module, shape: UNetShape, side: int) -> Callable[[SelfAttention], Callable[[], Tensor]]:
     """One call of a UNet with random input, by how it attends to itself."""
-    draw = {"device": device, "dtype": dtype}
-    pooled = config.unet.pooled_dim and torch.randn(1, config.unet.pooled_dim, **draw)
-    prompt = Prompt(torch.randn(1, 77, config.unet.context_dim, **draw), pooled)
-    fed, t = torch.randn(1, 9, side // 8, side // 8, **draw), torch.tensor([500], device=device)
+    weight = next(unet.parameters())
+    pooled = shape.pooled_dim and weight.new_empty(1, shape.pooled_dim).normal_()
+    prompt = Prompt(weight.new_empty(1, 77, shape.context_dim).normal_(), pooled)
+    fed, t = weight.new_empty(1, 9, side // 8, side // 8).normal_(), torch.tensor([500], device=weight.device)
 
     def step(attention: SelfAttention) -> Callable[[], Tensor]:
         def one() -> Tensor:
@@ -155,7 +152,7 @@ def attending(config: ModelConfig, side: int) -> float:
     with torch.device("meta"):
         unet = build_unet(config.unet)
     with FlopCounterMode(display=False) as counted:
-        step_of(unet, config, side, "meta", torch.float32)(plainly)()
+        step_of(unet, config.unet, side)(plainly)()
     compared = sum(4 * level.side**4 * level.heads * level.width * level.layers for level in levels_of(config, side))
     return compared / counted.get_total_flops()
 

@@ -19,6 +19,7 @@ import torch
 from benchmarks.live_memory import LiveMemory, counted_as_on_a_card, lay_out
 from benchmarks.passes import RUNS, Training
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT
+from training.running.optimisation import ADAM
 
 GB = 1e9
 BASES = {"SD1.5": (SD15_INPAINT, 512), "SD2": (SD2_INPAINT, 512), "SDXL": (SDXL_INPAINT, 1024)}
@@ -66,7 +67,7 @@ def needs_of(training: Training, checkpointing: Iterable[bool], batches: tuple[i
         for network in (*training.learners, *training.frozen):
             lay_out(network)
         moved = [weight for part in training.learners for weight in part.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(moved, fused=True)
+        optimizer = torch.optim.AdamW(moved, **ADAM)
         training.one_pass(1)
         held.most_since()
         optimizer.step()

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from inpainting_core.masks import Box, bounding_boxes, components
+from inpainting_core.masks import Box, components
 from inpainting_core.shapes import Float
 from yoeo_core.detector import Detections
 from yoeo_core.entities import Entities, sure_entities
-from yoeo_core.snapping import bounds
+from yoeo_core.snapping import bounds, parts_of
 
 AROUND = 1.25  # sides of a view, of the box's longer one: a thing is told by what it ends against
 DOT_PX = 8  # of a box's longer side: of less it is a dot, and its view a blur
@@ -29,11 +29,7 @@ def entities_near(rough: Float[Tensor, "1 1 h w"], picture: Float[Tensor, "1 3 h
     nor has a box whose view would be the whole picture.
     """
     labels = components(rough)
-    boxes = [
-        (top, left, bottom, right)
-        for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1)
-        if bounds(labels[top:bottom, left:right] == number)
-    ]
+    boxes = [box for box, part in parts_of(labels) if bounds(part)]
     views = [view_around(box, labels.shape, AROUND) for box in boxes if longer_side(box) >= DOT_PX]
     near = [picture[..., rows, columns] for rows, columns in views]
     found = [

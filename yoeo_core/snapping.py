@@ -11,6 +11,7 @@ What a box or a closed line holds is cut out by its colours, unless the detector
 where a thing ends, which a small detector does not see.  A part that means nothing stays.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import pi
 
@@ -19,7 +20,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from inpainting_core.masks import bounding_boxes, box_around, components
+from inpainting_core.masks import Box, bounding_boxes, box_around, components
 from inpainting_core.shapes import Bool, Float, Int
 from yoeo_core.entities import Entities
 
@@ -55,9 +56,9 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
     labels, known = components(rough), Entities(entities.masks.cpu(), entities.scores.cpu())
     areas = torch.tensor([int(mask.count_nonzero()) for mask in known.masks], dtype=torch.long)
     union, scores, by_colour = torch.zeros(labels.shape, dtype=torch.bool), [], []
-    for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1):
-        view = slice(top, bottom), slice(left, right)  # the box around the part: nothing beyond it is asked
-        part, near = labels[view] == number, Entities(known.masks[(..., *view)], known.scores)
+    for (top, left, bottom, right), part in parts_of(labels):
+        view = slice(top, bottom), slice(left, right)  # nothing beyond a part's box is asked
+        near = Entities(known.masks[(..., *view)], known.scores)
         meant = _meant(part, near, areas)
         cut = _cut(part, picture, view) if meant is None or known.scores[meant] < CERTAIN else None
         if cut is not None:
@@ -71,6 +72,12 @@ def snap(rough: Float[Tensor, "1 1 h w"], entities: Entities, picture: Float[Ten
         scores.append(None if meant is None or cut is not None else known.scores[meant].item())
         by_colour.append(cut is not None)
     return Snapped(union[None, None].to(rough), tuple(scores), tuple(by_colour))
+
+
+def parts_of(labels: Int[Tensor, "h w"]) -> Iterator[tuple[Box, Bool[Tensor, "rows columns"]]]:
+    """Each numbered part, cut out along the box that just holds it, and the box."""
+    for number, (top, left, bottom, right) in enumerate(bounding_boxes(labels), 1):
+        yield (top, left, bottom, right), labels[top:bottom, left:right] == number
 
 
 def _meant(part: Bool[Tensor, "h w"], near: Entities, areas: Int[Tensor, "n"]) -> int | None:

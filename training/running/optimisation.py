@@ -15,11 +15,10 @@ from inpainting_core.shapes import Float
 from training.data.flag_values import above_zero, decay, natural, not_negative
 from training.running.flags import add_batch_flags, add_folder_flags
 
-# Of every Adam here, below any gradient.  Under torch's 1e-8 the gradients of a mean over a latent are lost: on the
-# nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.
-ADAM_EPS = 1e-16
-# In one kernel, which is the quicker and keeps no copy of the weights while it works.
-ADAM = {"eps": ADAM_EPS, "fused": True}
+# Of every Adam here.  Its eps lies below any gradient, for under torch's 1e-8 those of a mean over a latent are lost:
+# on the nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.  It works in one
+# kernel, which keeps no copy of the weights.
+ADAM = {"eps": 1e-16, "fused": True}
 
 
 def add_run_flags(
