@@ -1,11 +1,12 @@
 """One pass of each training, in the scripts' own terms, for networks and pictures of any size, fake ones included.
 
-They run on torch's default device.  What needs numbers is left out: the teacher's walk is one step of its twenty (none
-leaves anything behind), and what the detector finds is averaged where L_SS and L_EFC choose from it.
+They run on torch's default device, in bf16, or in fp32 where a CPU without bf16 of its own would be sixty times slower.
+What needs numbers is left out: the teacher's walk is one step of its twenty (none leaves anything behind), and what the
+detector finds is averaged where L_SS and L_EFC choose from it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -20,6 +21,7 @@ from inpainting_core.engine import call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule
 from training.data.encoding import Encoded, Encoder
+from training.running.checkpointing import able_to_repeat, checkpoint_gradients
 from training.running.distilling import STUDENT, Answer, Denoiser, Distillation
 from training.running.judging import Judgement, pull_of
 from yoeo_core.discriminator import Discriminator
@@ -33,13 +35,22 @@ META, SCHEDULE = torch.device("meta"), Schedule()
 class Training:
     """A training whose networks are on no device yet, and a pass of so many samples.
 
-    The optimizer moves what asks for a gradient in the ``learners``; ``--gradient-checkpointing`` is for some of all.
+    The optimizer moves what asks for a gradient in the ``learners``; ``--gradient-checkpointing`` is for some of all,
+    through the ``repeated`` of which several gradients go.
     """
 
     learners: list[nn.Module]
     frozen: list[nn.Module]
     checkpointed: list[nn.Module]
     one_pass: Callable[[int], None]
+    repeated: list[nn.Module] = field(default_factory=list)
+
+    def checkpoint(self, way: str | None) -> None:
+        """What ``--gradient-checkpointing`` does, or None without it."""
+        for network in (*self.checkpointed, *self.repeated):
+            network.disable_gradient_checkpointing()
+        checkpoint_gradients(way, *self.checkpointed)
+        checkpoint_gradients(able_to_repeat(way), *self.repeated)
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class AnyDraw:
         return torch.full((self.batch,), choices[-1], device="cpu")  # where the noise levels' tables are
 
 
-def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
+def eradiff(config: ModelConfig, side: int, lora_rank: int = 0, dtype: torch.dtype = torch.bfloat16) -> Training:
     """``training.train_eradiff``, its pictures encoded in the pass."""
     encoder = _encoder(config)
     with META:
@@ -63,15 +74,15 @@ def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
         if lora_rank:
             from training.networks.lora import add_lora  # needs peft
 
-            add_lora(unet.to(torch.bfloat16), lora_rank)
+            add_lora(unet.to(dtype), lora_rank)
 
     def one_pass(batch: int) -> None:
-        with _in_bf16():
+        with _working_in(dtype):
             encoded = encoder.pair(torch.rand(batch, 3, side, side), *_pictures(batch, side))
         latent, t = encoded["latent"], torch.full((batch,), 500)
 
         def predict_noise(noisy: Tensor, t: Tensor) -> Tensor:
-            return _forward(unet, unet_input(noisy, encoded["mask"], encoded["masked"]), t, _prompt(config))
+            return _forward(unet, unet_input(noisy, encoded["mask"], encoded["masked"]), t, _prompt(config), dtype)
 
         noise, gamma = torch.randn_like(latent), torch.full((batch,), 50)
         cro_loss(predict_noise, latent, encoded["object"], noise, t, gamma, SCHEDULE).mean().backward()
@@ -79,16 +90,16 @@ def eradiff(config: ModelConfig, side: int, lora_rank: int = 0) -> Training:
     return Training([unet], [encoder.vae], [unet], one_pass)
 
 
-def stage1(config: ModelConfig, side: int) -> Training:
+def stage1(config: ModelConfig, side: int, dtype: torch.dtype = torch.bfloat16) -> Training:
     """``training.train_yoeo_stage1``, its pictures encoded in the pass."""
     encoder = _encoder(config)
     with META:
         unet = build_unet(config.unet).train()
 
     def one_pass(batch: int) -> None:
-        encoded = _encoded(encoder, batch, side)
+        encoded = _encoded(encoder, batch, side, dtype)
         inputs = unet_input(encoded["latent"], encoded["mask"], encoded["masked"])
-        output = _forward(unet, inputs, torch.full((batch,), 500), _prompt(config))
+        output = _forward(unet, inputs, torch.full((batch,), 500), _prompt(config), dtype)
         (output - encoded["latent"]).square().mean().backward()
 
     return Training([unet], [encoder.vae], [unet], one_pass)
@@ -100,13 +111,13 @@ class Distilling:
     Stage 3's is one of D2 followed by what the discriminator is told on D1.
     """
 
-    def __init__(self, config: ModelConfig, side: int, judged_at: int | None = None):
+    def __init__(self, config: ModelConfig, side: int, dtype: torch.dtype, judged_at: int | None = None):
         from lpips import LPIPS
 
-        self.config, self.side, self.encoder = config, side, _encoder(config)
+        self.config, self.side, self.dtype, self.encoder = config, side, dtype, _encoder(config)
         with META:
             self.student = build_unet(config.unet).train()
-            self.teacher = build_unet(config.unet).to(torch.bfloat16).eval().requires_grad_(False)
+            self.teacher = build_unet(config.unet).to(dtype).eval().requires_grad_(False)
             self.distance = LPIPS(net="vgg", pretrained=False, pnet_rand=True, verbose=False).requires_grad_(False)
             self.discriminator = Discriminator(config.unet.channels[-1])
             self.detector = swin_tiny_detector(judged_at) if judged_at else None
@@ -114,11 +125,13 @@ class Distilling:
     def training(self) -> Training:
         judges = [self.detector] if self.detector else []
         frozen = [self.teacher, self.encoder.vae, self.distance, *judges]
-        checkpointed = [self.student, self.teacher, self.encoder.vae]
-        return Training([self.student, self.discriminator], frozen, checkpointed, self.one_pass)
+        learners, checkpointed, vae = [self.student, self.discriminator], [self.student, self.teacher], self.encoder.vae
+        if self.detector:
+            return Training(learners, frozen, checkpointed, self.one_pass, repeated=[vae])
+        return Training(learners, frozen, [*checkpointed, vae], self.one_pass)
 
     def one_pass(self, batch: int) -> None:
-        with _in_bf16():
+        with _working_in(self.dtype):
             encoded = self.encoder(*_pictures(batch, self.side))
         prompt = _prompt(self.config)
         teacher, student = (Denoiser(unet, "epsilon", prompt) for unet in (self.teacher, self.student))
@@ -127,7 +140,7 @@ class Distilling:
         loss, made = self._pull(distillation, student, encoded)
         loss.backward()
         self.discriminator.requires_grad_(True)
-        with _in_bf16():
+        with _working_in(self.dtype):
             loss = distillation.discriminator_loss(self.discriminator, made, encoded, AnyDraw(batch))
         loss.backward()
 
@@ -135,7 +148,7 @@ class Distilling:
         """What the student is pulled by, and its latent."""
         noisy, draw = encoded["latent"], AnyDraw(len(encoded["latent"]))
         t = draw.timesteps((999,), STUDENT)
-        with _in_bf16():
+        with _working_in(self.dtype):
             latent = student(noisy, t, encoded)
             with torch.no_grad():
                 target = self.encoder.decode(distillation.teacher(noisy, t, encoded))
@@ -148,14 +161,16 @@ class Distilling:
         return pull_of(terms, told, latent, weight, lambda gradient: gradient, shares)[0], latent.detach()
 
 
-def stage2(config: ModelConfig, side: int) -> Training:
+def stage2(config: ModelConfig, side: int, dtype: torch.dtype = torch.bfloat16) -> Training:
     """``training.train_yoeo_stage2``."""
-    return Distilling(config, side).training()
+    return Distilling(config, side, dtype).training()
 
 
-def stage3(config: ModelConfig, side: int, judged_at: int = PUBLISHED.short_side) -> Training:
+def stage3(
+    config: ModelConfig, side: int, judged_at: int = PUBLISHED.short_side, dtype: torch.dtype = torch.bfloat16
+) -> Training:
     """``training.train_yoeo_stage3``, whose detector sees pictures at so many pixels."""
-    return Distilling(config, side, judged_at).training()
+    return Distilling(config, side, dtype, judged_at).training()
 
 
 RUNS: dict[str, Callable[..., Training]] = {
@@ -167,13 +182,14 @@ RUNS: dict[str, Callable[..., Training]] = {
 }
 
 
-def _in_bf16() -> torch.autocast:
-    return torch.autocast(torch.get_default_device().type, torch.bfloat16)
+def _working_in(dtype: torch.dtype) -> torch.autocast:
+    """Autocast for a half-precision dtype, nothing for fp32."""
+    return torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
-def _forward(unet: nn.Module, inputs: Tensor, t: Tensor, prompt: Prompt) -> Tensor:
+def _forward(unet: nn.Module, inputs: Tensor, t: Tensor, prompt: Prompt, dtype: torch.dtype) -> Tensor:
     """A UNet as accelerate wraps it: autocast inside, fp32 outside."""
-    with _in_bf16():
+    with _working_in(dtype):
         return call_unet(unet, inputs, t, prompt).float()
 
 
@@ -184,8 +200,8 @@ def _encoder(config: ModelConfig) -> Encoder:
     return encoder
 
 
-def _encoded(encoder: Encoder, batch: int, side: int) -> Encoded:
-    with _in_bf16():
+def _encoded(encoder: Encoder, batch: int, side: int, dtype: torch.dtype) -> Encoded:
+    with _working_in(dtype):
         return encoder(*_pictures(batch, side))
 
 

@@ -7,33 +7,46 @@ Counted is the most that tensors hold at once in bf16: weights, gradients, AdamW
 the half-precision copies that autocast makes of weights, what autograd keeps, and the block that checkpointing computes
 again.  Gradients are there from a pass before, as with ``--gradient-accumulation``.  Not counted: what a kernel works
 in, the allocator's losses, CUDA's own 0.5 GB; a tenth of the card is left for them.  Of several cards each keeps
-another copy of the gradients, the buckets in which they are exchanged: the batch that fits then is in brackets.
+another copy of the gradients, the buckets in which they are exchanged: the batch that fits then is in brackets.  What
+``--adam-8bit`` spares is known by its moments' sizes.
 """
 
 import argparse
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from benchmarks.live_memory import LiveMemory, counted_as_on_a_card, lay_out
 from benchmarks.passes import RUNS, Training
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT
+from training.running.checkpointing import WAYS
 from training.running.optimisation import ADAM
 
 GB = 1e9
 BASES = {"SD1.5": (SD15_INPAINT, 512), "SD2": (SD2_INPAINT, 512), "SDXL": (SDXL_INPAINT, 1024)}
-CARDS, LEFT_FREE = (24, 80), 0.1
+CARDS, CARDS_8BIT, LEFT_FREE = (24, 80), (16, 24, 80), 0.1
 BATCHES = (1, 8, 16)  # counted; between them a pass's peak, which is a largest of straight lines, lies below the chord
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of a training: at its ``step``, in a ``passes[batch]``, and of the ``buckets`` of several cards."""
+    """Bytes of a training: at its ``step``, in a ``passes[batch]``, and of the ``buckets`` of several cards.
+
+    ``spared`` are those that ``--adam-8bit`` takes off.
+    """
 
     step: int
     passes: dict[int, int]
     buckets: int
+    spared: int = 0
+
+    def with_8bit(self) -> "Need":
+        """The same under ``--adam-8bit``."""
+        passes = {batch: most - self.spared for batch, most in self.passes.items()}
+        return Need(self.step - self.spared, passes, self.buckets)
 
     @property
     def sample(self) -> float:
@@ -57,12 +70,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base", choices=BASES, nargs="+", default=list(BASES), help="(all)")
     parser.add_argument("--only", choices=RUNS, nargs="+", default=list(RUNS), help="(all)")
     parser.add_argument("--side", type=int, help="of a training picture in px; left out: the base's own")
-    parser.add_argument("--checkpointing", choices=("no", "yes"), nargs="+", default=["no", "yes"], help="(both)")
+    parser.add_argument("--checkpointing", choices=("no", *WAYS), nargs="+", default=["no", *WAYS], help="(all)")
     return parser.parse_args(argv)
 
 
-def needs_of(training: Training, checkpointing: Iterable[bool], batches: tuple[int, ...] = BATCHES) -> dict[bool, Need]:
-    """What a training needs, without ``--gradient-checkpointing`` or with it, for passes of so many samples."""
+def spared(weights: Iterable[Tensor]) -> int:
+    """Bytes that ``--adam-8bit`` spares: two moments of 4 bytes become 1, with two scales of 4 bytes for 256 numbers.
+
+    Weights of less than 4,096 numbers keep theirs.
+    """
+    return sum(6 * weight.numel() - 8 * math.ceil(weight.numel() / 256) for weight in weights if weight.numel() >= 4096)
+
+
+def needs_of(training: Training, ways: Iterable[str], batches: tuple[int, ...] = BATCHES) -> dict[str, Need]:
+    """What a training needs for passes of so many samples, by ways of ``--gradient-checkpointing`` and "no"."""
     with counted_as_on_a_card() as held:
         for network in (*training.learners, *training.frozen):
             lay_out(network)
@@ -72,13 +93,12 @@ def needs_of(training: Training, checkpointing: Iterable[bool], batches: tuple[i
         held.most_since()
         optimizer.step()
         step, buckets = held.most_since(), sum(weight.grad.nbytes for weight in moved)
-        return {frugal: Need(step, passes_of(training, held, frugal, batches), buckets) for frugal in checkpointing}
+        return {way: Need(step, passes_of(training, held, way, batches), buckets, spared(moved)) for way in ways}
 
 
-def passes_of(training: Training, held: LiveMemory, frugal: bool, batches: tuple[int, ...]) -> dict[int, int]:
+def passes_of(training: Training, held: LiveMemory, way: str, batches: tuple[int, ...]) -> dict[int, int]:
     """The most that is held in a pass of each size, the gradients of another there already."""
-    for part in training.checkpointed:
-        part.enable_gradient_checkpointing() if frugal else part.disable_gradient_checkpointing()
+    training.checkpoint(None if way == "no" else way)
     passes = {}
     for batch in batches:
         held.most_since()
@@ -87,18 +107,24 @@ def passes_of(training: Training, held: LiveMemory, frugal: bool, batches: tuple
     return passes
 
 
+def fitting(need: Need, card: int) -> str:
+    """The largest batch on one such card, and on each of several."""
+    return f"{need.batch(card)} ({need.batch(card, several=True)})"
+
+
 def main(args: argparse.Namespace) -> None:
     columns = ["base", "run", "checkpointing", "step", "pass of 1", "of 8", "a sample more", "buckets"]
-    columns += [f"batch on {card} GB" for card in CARDS]
+    columns += [f"batch on {card} GB" for card in CARDS] + [f"8-bit, {card} GB" for card in CARDS_8BIT]
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for base in args.base:
         config, side = BASES[base]
         for name in args.only:
             training = RUNS[name](config, args.side or side)
-            for frugal, need in needs_of(training, [word == "yes" for word in args.checkpointing]).items():
+            for way, need in needs_of(training, args.checkpointing).items():
                 sizes = [need.step, *list(need.passes.values())[:2], need.sample, need.buckets]
-                fits = [f"{need.batch(card)} ({need.batch(card, several=True)})" for card in CARDS]
-                cells = [base, name, "yes" if frugal else "no", *[f"{size / GB:.2f}" for size in sizes], *fits]
+                fits = [fitting(need, card) for card in CARDS]
+                fits += [fitting(need.with_8bit(), card) for card in CARDS_8BIT]
+                cells = [base, name, way, *[f"{size / GB:.2f}" for size in sizes], *fits]
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -1,14 +1,16 @@
-"""Ways to make a training's step quicker, in units of the step as the scripts take it, on the nano's UNet.
+"""Ways to make a training's step quicker or smaller, in units of the step as the scripts take it, on the nano's UNet.
 
     python -m benchmarks.training_ways [--turns 5] [--batch 4] [--side 256] [--autocast bfloat16] [--compile]
 
-A step is a prediction of noise, its gradient and AdamW.  *not fused* is AdamW as torch has it by itself, *channels
-last* the layout in memory that convolutions like best, *checkpointing* computes each block anew for the gradient,
-*compiled* is torch.compile, whose first call is left out.  All are timed in turn; medians with quartiles.
+A step is a prediction of noise, its gradient and AdamW.  *not fused* is AdamW as torch has it by itself, *8-bit* that
+of ``--adam-8bit``, *channels last* the layout in memory that convolutions like best, *full* and *selective* are ways of
+``--gradient-checkpointing``, *compiled* is torch.compile, whose first call is left out.  All are timed in turn; medians
+with quartiles.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from statistics import median
 
 import torch
@@ -18,9 +20,11 @@ from benchmarks.interleaved import interleaved, ratios
 from inpainting_core.built_in import ASSETS
 from inpainting_core.checkpoint import Checkpoint, read_checkpoint
 from inpainting_core.engine import call_unet, load_unet
-from training.running.optimisation import ADAM
+from training.running.checkpointing import WAYS, checkpoint_gradients
+from training.running.optimisation import EPS, adamw_of
 
 LR = 1e-5
+AS_IT_IS = partial(adamw_of, args=argparse.Namespace(lr=LR, adam_8bit=False))
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,12 +42,12 @@ def step_of(
     args: argparse.Namespace,
     checkpoint: Checkpoint,
     prepare: Callable[[nn.Module], nn.Module] = lambda unet: unet,
+    optimizer_of: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = AS_IT_IS,
     layout: torch.memory_format = torch.contiguous_format,
-    **adam: bool,
 ) -> Callable[[], None]:
     """A step of a UNet of its own."""
     unet = prepare(load_unet(checkpoint, args.device).to(memory_format=layout).train())
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=LR, **(ADAM | adam))
+    optimizer = optimizer_of(unet.parameters())
     prompt = checkpoint.empty_prompt.to(args.device, torch.float32)
     fed = torch.randn(args.batch, 9, args.side // 8, args.side // 8, device=args.device).to(memory_format=layout)
     t, dtype = torch.full((args.batch,), 500, device=args.device), getattr(torch, args.autocast or "bfloat16")
@@ -58,20 +62,21 @@ def step_of(
     return step
 
 
-def checkpointed(unet: nn.Module) -> nn.Module:
-    unet.enable_gradient_checkpointing()
+def checkpointed(way: str, unet: nn.Module) -> nn.Module:
+    checkpoint_gradients(way, unet)
     return unet
 
 
 def ways_of(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
-    checkpoint = read_checkpoint(ASSETS / "nano.safetensors")
+    made = partial(step_of, args, read_checkpoint(ASSETS / "nano.safetensors"))
     ways = {
-        "as it is": step_of(args, checkpoint),
-        "not fused": step_of(args, checkpoint, fused=False),
-        "channels last": step_of(args, checkpoint, layout=torch.channels_last),
-        "checkpointing": step_of(args, checkpoint, checkpointed),
+        "as it is": made(),
+        "not fused": made(optimizer_of=partial(torch.optim.AdamW, lr=LR, eps=EPS)),
+        "8-bit": made(optimizer_of=partial(adamw_of, args=argparse.Namespace(lr=LR, adam_8bit=True))),
+        "channels last": made(layout=torch.channels_last),
     }
-    return ways | ({"compiled": step_of(args, checkpoint, torch.compile)} if args.compile else {})
+    ways |= {f"checkpointing {way}": made(partial(checkpointed, way)) for way in WAYS}
+    return ways | ({"compiled": made(torch.compile)} if args.compile else {})
 
 
 def main(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from benchmarks.live_memory import LiveMemory, counted_as_on_a_card, lay_out
 from benchmarks.training_memory import Need
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import build_unet, call_unet
+from training.running.checkpointing import WAYS, checkpoint_gradients
 from training.running.optimisation import ADAM
 
 WEIGHTS = 500 * 500 * 4  # of the layer below, bytes
@@ -70,22 +71,20 @@ def most_in_the_book(function) -> int:
 def test_a_real_pass_takes_what_was_counted():
     """A UNet's, on the CPU, whose allocator writes down each tensor and what kernels ask of it besides."""
     found = {}
-    for frugal in (False, True):
+    for way in (None, *WAYS):
         with torch.device("meta"):
             counted, real = build_unet(UNET).train(), build_unet(UNET).train()
         with FakeTensorMode(), LiveMemory() as held:
-            one_pass(counted, frugal)
-        found[frugal] = held.most
-        book = most_in_the_book(lambda unet=real, frugal=frugal: one_pass(unet, frugal))
-        print(f"checkpointing {frugal}: counted {held.most / 1e6:.1f} MB, real {book / 1e6:.1f} MB")
+            one_pass(counted, way)
+        found[way] = held.most
+        book = most_in_the_book(lambda unet=real, way=way: one_pass(unet, way))
+        print(f"checkpointing {way}: counted {held.most / 1e6:.1f} MB, real {book / 1e6:.1f} MB")
         assert 0.95 * book <= held.most <= 1.001 * book, "all but what kernels work in"
-    assert found[True] < 0.9 * found[False]
+    assert found["full"] < 0.9 * found[None] and found["full"] < found["selective"] < found[None]
 
 
-def one_pass(unet: nn.Module, frugal: bool) -> None:
-    lay_out(unet)
-    if frugal:
-        unet.enable_gradient_checkpointing()
+def one_pass(unet: nn.Module, way: str | None) -> None:
+    checkpoint_gradients(way, lay_out(unet))
     with torch.autocast("cpu", torch.bfloat16):
         out = call_unet(unet, torch.empty(16, 9, 16, 16), torch.zeros(1), Prompt(torch.empty(1, 4, 64)))
     out.float().square().mean().backward()

@@ -39,10 +39,10 @@ def test_all_that_was_asked_for_is_measured(found: dict):
     for entry in sections["attention"].values():
         assert {"hard", "strict", "dense"} <= entry.keys()
     for stage in STAGES:
-        assert {"pass, peak GB", "pass, seconds"} <= sections["training"][
-            f"{stage}, batch of 2, checkpointing no"
-        ].keys()
-        assert "batch of 2, no checkpointing, GB" in sections["training"][f"{stage}, counted"]
+        for way in ("no", "full", "selective"):
+            entry = sections["training"][f"{stage}, batch of 2, checkpointing {way}"]
+            assert {"pass, peak GB", "pass, seconds"} <= entry.keys()
+        assert "batch of 2, checkpointing selective, GB" in sections["training"][f"{stage}, counted"]
     assert all(f"| {name} |" in tables(found) for section in sections.values() for name in section)
 
 

@@ -111,7 +111,7 @@ def test_a_lora_moves_alone_and_resumes(base_file, photos, tmp_path, monkeypatch
 
 
 def test_pictures_can_be_mixed_instead_of_latents_and_jumps_fitted_to_a_sampler(base_file, photos, tmp_path):
-    extra = "--steps 2 --batch-size 2 --mix-pixels --sampler-steps 12 --gradient-checkpointing".split()
+    extra = "--steps 2 --batch-size 2 --mix-pixels --sampler-steps 12 --gradient-checkpointing selective".split()
     train(base_file, photos, tmp_path, *extra, "--validation", str(photos))
     facts = json.loads((tmp_path / "held_out.json").read_text())
     assert facts["hole_psnr_0.6"] > 0 and list((tmp_path / "sheets").iterdir())

@@ -77,7 +77,7 @@ def test_the_student_moves_towards_its_teachers_answer(teacher, photos, tmp_path
 
 
 def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(teacher, photos, tmp_path, capsys):
-    extra = "--steps 1 --batch-size 2 --gradient-checkpointing --validation".split()
+    extra = "--steps 1 --batch-size 2 --gradient-checkpointing selective --validation".split()
     train(teacher, photos, tmp_path, *extra, str(photos))
     assert "teaches and is where the student starts" in capsys.readouterr().out
     facts = json.loads((tmp_path / "held_out.json").read_text())

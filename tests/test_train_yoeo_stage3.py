@@ -153,7 +153,7 @@ def test_a_part_can_be_left_out(before, photos, tmp_path, without):
 
 
 def test_it_says_what_it_inherits_and_looks_at_held_out_pictures(before, photos, tmp_path, capsys):
-    extra = "--steps 2 --batch-size 2 --gradient-checkpointing --validation".split()
+    extra = "--steps 2 --batch-size 2 --gradient-checkpointing selective --validation".split()
     train(before, photos, tmp_path, *extra, str(photos))
     said = capsys.readouterr().out
     assert f"{before['teacher']} teaches" in said and f"{before['student']} goes on" in said

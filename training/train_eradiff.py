@@ -37,11 +37,11 @@ from training.held_out.parts import in_parts
 from training.networks.bases import load_networks, save_networks
 from training.networks.lora import add_lora, lora_weights, write_lora
 from training.running.best import HeldOut
+from training.running.checkpointing import checkpoint_gradients
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM,
+    adamw_of,
     add_run_flags,
-    checkpoint_gradients,
     frozen_dtype,
     hole_importance,
     rates_of,
@@ -106,7 +106,7 @@ def main(args: argparse.Namespace) -> None:
     if args.lora_rank:
         unet.to(frozen_dtype(args))
         add_lora(unet, args.lora_rank, args.lora_alpha)
-    checkpoint_gradients(args, unet)
+    checkpoint_gradients(args.gradient_checkpointing, unet)
 
     # data
     ranges, recipe, scenes = ranges_of(args), recipe_of(args), SCENES[args.objects]
@@ -130,7 +130,7 @@ def main(args: argparse.Namespace) -> None:
 
     # optimisation
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=args.lr, **ADAM)
+    optimizer = adamw_of(parameters, args, weight_decay=0.0)  # Adam
     rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by=psnr_name(args.look[0])))
 

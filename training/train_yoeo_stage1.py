@@ -34,11 +34,11 @@ from training.held_out.few_steps import look
 from training.held_out.parts import in_parts
 from training.networks.bases import FRESH, load_networks, save_networks
 from training.running.best import HeldOut
+from training.running.checkpointing import checkpoint_gradients
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM,
+    adamw_of,
     add_run_flags,
-    checkpoint_gradients,
     hole_importance,
     rates_of,
 )
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
     schedule, encoder = Schedule(), Encoder(networks.vae, config, accelerator.device)
     prompt = networks.empty_prompt.to(accelerator.device)
     unet = networks.unet.to(accelerator.device).train()
-    checkpoint_gradients(args, unet)
+    checkpoint_gradients(args.gradient_checkpointing, unet)
 
     # data; no object lies under the holes that are judged by, so that the truth can be guessed and PSNR says something
     recipe = recipe_of(args)
@@ -111,7 +111,7 @@ def main(args: argparse.Namespace) -> None:
         return numbers
 
     # optimisation
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=args.lr, **ADAM)
+    optimizer = adamw_of(unet.parameters(), args)
     rates = rates_of(optimizer, args, args.lr_schedule)
     (unet,) = run.open([unet], [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 

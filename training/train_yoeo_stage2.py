@@ -32,6 +32,7 @@ from training.networks.bases import load_networks, save_networks
 from training.networks.discriminators import OURS, check_views
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.best import HeldOut
+from training.running.checkpointing import checkpoint_gradients
 from training.running.distilling import (
     Denoiser,
     Distillation,
@@ -42,9 +43,8 @@ from training.running.distilling import (
 )
 from training.running.endings import run_script
 from training.running.optimisation import (
-    ADAM,
+    adamw_of,
     add_run_flags,
-    checkpoint_gradients,
     frozen_dtype,
     rates_of,
 )
@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     distillation = Distillation(Denoiser(frozen, config.prediction, prompt), encoder, distance)
     follower = deepcopy(student) if args.separate_fake else None
     discriminator = Discriminator(middle_channels(frozen)).to(device)
-    checkpoint_gradients(args, student, frozen, networks.vae)
+    checkpoint_gradients(args.gradient_checkpointing, student, frozen, networks.vae)
 
     # data
     recipe = recipe_of(args)
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> None:
     # optimisation
     learners = [part for part in (student, discriminator, follower) if part is not None]
     # one optimizer for all of them: between the steps of several, accelerate forgets which gradients it has unscaled
-    optimizer = torch.optim.AdamW([{"params": part.parameters()} for part in learners], lr=args.lr, **ADAM)
+    optimizer = adamw_of([{"params": part.parameters()} for part in learners], args)
     rates = rates_of(optimizer, args, args.lr_schedule)
     learners = run.open(learners, [optimizer], [rates], HeldOut(show, by="hole_psnr_2_step"))
 

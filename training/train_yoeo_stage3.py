@@ -35,6 +35,7 @@ from training.networks.bases import load_networks, save_networks
 from training.networks.discriminators import OURS, THEIRS, check_views, discriminator_beside, read_discriminator
 from training.networks.perceptual import DISTANCES, perceptual_net
 from training.running.best import HeldOut
+from training.running.checkpointing import able_to_repeat, checkpoint_gradients
 from training.running.distilling import (
     Denoiser,
     Distillation,
@@ -53,9 +54,8 @@ from training.running.judging import (
     teachers_own,
 )
 from training.running.optimisation import (
-    ADAM,
+    adamw_of,
     add_run_flags,
-    checkpoint_gradients,
     frozen_dtype,
     rates_of,
 )
@@ -127,7 +127,8 @@ def main(args: argparse.Namespace) -> None:
     frozen = inherited.unet.to(device, frozen_dtype(args)).eval().requires_grad_(False)
     distillation = Distillation(Denoiser(frozen, inherited.config.prediction, prompt), encoder, distance)
     discriminator = read_discriminator(beside, middle_channels(frozen)).to(device)
-    checkpoint_gradients(args, student, frozen, networks.vae)
+    checkpoint_gradients(args.gradient_checkpointing, student, frozen)
+    checkpoint_gradients(able_to_repeat(args.gradient_checkpointing), networks.vae)  # two gradients go through it
 
     # data: the optimizer's whole batch is of one kind
     recipe = recipe_of(args)
@@ -149,7 +150,7 @@ def main(args: argparse.Namespace) -> None:
         return numbers | found
 
     # optimisation
-    optimizers = [torch.optim.AdamW(part.parameters(), lr=args.lr, **ADAM) for part in (student, discriminator)]
+    optimizers = [adamw_of(part.parameters(), args) for part in (student, discriminator)]
     rates = [rates_of(optimizer, args, args.lr_schedule) for optimizer in optimizers]
     student, discriminator = run.open([student, discriminator], optimizers, rates, HeldOut(show, "mars", lower=True))
     raw, judge = accelerator.unwrap_model(student), accelerator.unwrap_model(discriminator)

@@ -1,6 +1,7 @@
 """One step of each training on a card: its seconds, its memory, and what the Memory table's way of counting says."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,24 +21,22 @@ STD = 0.02  # of weights that nobody trained
 
 def training(book: Book) -> None:
     """Passes of two sizes, with checkpointing and without, each with the optimizer's step; then all of it counted."""
-    for stage in STAGES:
-        for frugal in (True, False):
+    for ways in (("full", "no"), ("selective",)):  # what a section has no time for is at its end
+        for stage, way in product(STAGES, ways):
             for batch in SMALL_BATCHES if book.setting.small else BATCHES:
-                name = f"{stage}, batch of {batch}, checkpointing {'yes' if frugal else 'no'}"
-                at = (book, stage, batch, frugal)
-                book.enter(name, lambda at=at: one_step(*at))
+                at = (book, stage, batch, way)
+                book.enter(f"{stage}, batch of {batch}, checkpointing {way}", lambda at=at: one_step(*at))
     for stage in STAGES:
         book.enter(f"{stage}, counted", lambda stage=stage: counted(book, stage))
 
 
-def one_step(book: Book, stage: str, batch: int, frugal: bool) -> dict:
+def one_step(book: Book, stage: str, batch: int, way: str) -> dict:
     """A pass with gradients there from a pass before, and AdamW's step, measured apart."""
-    made = made_for(book, stage, book.setting.device)
+    made = made_for(book, stage, book.setting.device, torch.float32 if book.setting.small else torch.bfloat16)
     with torch.device(book.setting.device):
         for network in (*made.learners, *made.frozen):
             draw_weights(lay_out(network))
-        for network in made.checkpointed:
-            network.enable_gradient_checkpointing() if frugal else network.disable_gradient_checkpointing()
+        made.checkpoint(None if way == "no" else way)
         moved = [weight for part in made.learners for weight in part.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(moved, lr=1e-6, fused=True)
         made.one_pass(batch)
@@ -45,14 +44,14 @@ def one_step(book: Book, stage: str, batch: int, frugal: bool) -> dict:
         return steps_of(book, lambda: made.one_pass(batch), optimizer.step)
 
 
-def made_for(book: Book, stage: str, device: torch.device) -> "Training":
+def made_for(book: Book, stage: str, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> "Training":
     """The stage's networks, on no device yet, for pictures on this one."""
     from benchmarks.passes import RUNS  # the scripts' own terms, which need their libraries; its tables are the CPU's
 
     config = config_of(book.setting)
     more = {"judged_at": config.resolution} if book.setting.small and stage == STAGES[-1] else {}
     with device:
-        return RUNS[stage](config, config.resolution, **more)
+        return RUNS[stage](config, config.resolution, dtype=dtype, **more)
 
 
 def steps_of(book: Book, one_pass: Callable[[], None], step: Callable[[], None]) -> dict:
@@ -73,11 +72,9 @@ def counted(book: Book, stage: str) -> dict:
     """GB by the Memory table's count, under the names of what is measured."""
     from benchmarks.training_memory import needs_of
 
-    needs = needs_of(
-        made_for(book, stage, torch.device("cpu")), (False, True), SMALL_BATCHES if book.setting.small else BATCHES
-    )
-    found = {"step, peak GB": needs[True].step / GB}
-    for frugal, need in needs.items():
-        word = "checkpointing" if frugal else "no checkpointing"
-        found |= {f"batch of {batch}, {word}, GB": held / GB for batch, held in need.passes.items()}
+    batches = SMALL_BATCHES if book.setting.small else BATCHES
+    needs = needs_of(made_for(book, stage, torch.device("cpu")), ("no", "full", "selective"), batches)
+    found = {"step, peak GB": needs["no"].step / GB}
+    for way, need in needs.items():
+        found |= {f"batch of {batch}, checkpointing {way}, GB": held / GB for batch, held in need.passes.items()}
     return found

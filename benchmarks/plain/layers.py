@@ -1,6 +1,7 @@
 """The layers of Stable Diffusion's networks in torch alone, with diffusers' names for their weights."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,17 @@ from torch.utils.checkpoint import checkpoint
 from inpainting_core.architecture import GROUPS, UNetShape
 from inpainting_core.shapes import Float
 
+WHOLE = partial(checkpoint, use_reentrant=False)
+
 
 class Checkpointed(nn.Module):
-    """A layer whose insides are computed again for the gradient where ``frugal`` is on (Chen et al. 2016)."""
+    """A layer whose insides are computed again for the gradient where it is ``called`` so (Chen et al. 2016)."""
 
-    frugal = False
+    called: Callable[..., Tensor] | None = None
 
     def __call__(self, *inputs: Tensor | None) -> Tensor:
-        if self.frugal and torch.is_grad_enabled():
-            return checkpoint(super().__call__, *inputs, use_reentrant=False)
+        if self.called and torch.is_grad_enabled():
+            return self.called(super().__call__, *inputs)
         return super().__call__(*inputs)
 
 
@@ -30,13 +33,14 @@ class Network(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
-    def enable_gradient_checkpointing(self, enable: bool = True) -> None:
+    def enable_gradient_checkpointing(self, call: Callable[..., Tensor] | None = WHOLE) -> None:
+        """``call`` is given a layer and its inputs and answers for it; None is off."""
         for module in self.modules():
             if isinstance(module, Checkpointed):
-                module.frugal = enable
+                module.called = call
 
     def disable_gradient_checkpointing(self) -> None:
-        self.enable_gradient_checkpointing(False)
+        self.enable_gradient_checkpointing(None)
 
 
 class Resnet(Checkpointed):

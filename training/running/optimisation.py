@@ -2,23 +2,26 @@
 
 import argparse
 import math
+from collections.abc import Iterable
 from datetime import timedelta
+from importlib.util import find_spec
 
 import torch
 from accelerate import Accelerator, DistributedType, InitProcessGroupKwargs
-from diffusers import ModelMixin
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
 from training.data.flag_values import above_zero, decay, natural, not_negative
+from training.running.checkpointing import WAYS
 from training.running.flags import add_batch_flags, add_folder_flags
 
 # Of every Adam here.  Its eps lies below any gradient, for under torch's 1e-8 those of a mean over a latent are lost:
 # on the nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.  It works in one
 # kernel, which keeps no copy of the weights.
-ADAM = {"eps": 1e-16, "fused": True}
+EPS = 1e-16
+ADAM = {"eps": EPS, "fused": True}
 
 
 def add_run_flags(
@@ -34,7 +37,16 @@ def add_run_flags(
     parser.add_argument("--warmup", type=natural, default=0, help="steps of linear warm-up; 0: off")
     parser.add_argument("--clip", type=above_zero, default=math.inf, help="largest gradient norm of the loss; inf: off")
     parser.add_argument("--ema", type=decay, default=0.0, help="decay of the averaged weights that are kept; 0: off")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory, slower")
+    parser.add_argument(
+        "--gradient-checkpointing",
+        nargs="?",
+        const="full",
+        choices=WAYS,
+        help="least memory, slower (full); selective: two thirds of that, at hardly any time",
+    )
+    parser.add_argument(
+        "--adam-8bit", action="store_true", help="moments in a byte each, 5 GB less of SD1.5; needs bitsandbytes"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default=dtype, help="of the file's weights (%(default)s)")
     add_folder_flags(parser, "model.safetensors")
 
@@ -53,6 +65,7 @@ def accelerator_of(args: argparse.Namespace) -> Accelerator:
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=1))],
     )
     refuse_sharded(accelerator.distributed_type)
+    refuse_missing_adam(args)
     if args.global_batch:
         args.gradient_accumulation = passes_of(args.global_batch, args.batch_size, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = args.gradient_accumulation
@@ -68,6 +81,26 @@ def refuse_sharded(kind: DistributedType) -> None:
         )
 
 
+def refuse_missing_adam(args: argparse.Namespace) -> None:
+    """Raise ValueError for a flag whose package is not there, before weights are read for it."""
+    if vars(args).get("adam_8bit") and not find_spec("bitsandbytes"):
+        raise ValueError("--adam-8bit needs a package that is not here: pip install bitsandbytes, or leave it out.")
+
+
+def adamw_of(
+    parameters: Iterable[nn.Parameter] | list[dict], args: argparse.Namespace, weight_decay: float = 0.01
+) -> torch.optim.Optimizer:
+    """AdamW at ``--lr``, torch's decay if not told another; without decay it is Adam.
+
+    With ``--adam-8bit`` its moments take a byte each, scaled by blocks of 256 (Dettmers et al. 2022).
+    """
+    if args.adam_8bit:
+        from bitsandbytes.optim import AdamW8bit  # whoever does not ask for it need not have it
+
+        return AdamW8bit(parameters, lr=args.lr, weight_decay=weight_decay, eps=EPS)
+    return torch.optim.AdamW(parameters, lr=args.lr, weight_decay=weight_decay, **ADAM)
+
+
 def passes_of(whole: int, batch_size: int, processes: int) -> int:
     """How many passes a step of ``whole`` samples takes; raises ValueError for a number that is not whole."""
     passes, rest = divmod(whole, batch_size * processes)
@@ -80,13 +113,6 @@ def passes_of(whole: int, batch_size: int, processes: int) -> int:
 def frozen_dtype(args: argparse.Namespace) -> torch.dtype:
     """What a large frozen network's weights are kept in: half of the memory where it works in bf16 anyway."""
     return torch.bfloat16 if args.mixed_precision == "bf16" else torch.float32
-
-
-def checkpoint_gradients(args: argparse.Namespace, *networks: ModelMixin) -> None:
-    """Work activations out a second time rather than keep them, where ``--gradient-checkpointing`` asks for it."""
-    if args.gradient_checkpointing:
-        for network in networks:
-            network.enable_gradient_checkpointing()
 
 
 def lr_factor(step: int, steps: int, warmup: int, shape: str) -> float:
