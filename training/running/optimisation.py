@@ -42,7 +42,7 @@ def add_run_flags(
         nargs="?",
         const="full",
         choices=WAYS,
-        help="least memory, slower (full); selective: two thirds of that, at hardly any time",
+        help="full (without a word): least memory, slowest; selective: somewhat more, quicker",
     )
     parser.add_argument(
         "--adam-8bit", action="store_true", help="moments in a byte each, 5 GB less of SD1.5; needs bitsandbytes"
