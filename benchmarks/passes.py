@@ -21,7 +21,7 @@ from inpainting_core.engine import call_unet
 from inpainting_core.latents import unet_input
 from inpainting_core.schedule import Schedule
 from training.data.encoding import Encoded, Encoder
-from training.running.checkpointing import able_to_repeat, checkpoint_gradients
+from training.running.checkpointing import WAYS, able_to_repeat, checkpoint_gradients
 from training.running.distilling import STUDENT, Answer, Denoiser, Distillation
 from training.running.judging import Judgement, pull_of
 from yoeo_core.discriminator import Discriminator
@@ -29,6 +29,7 @@ from yoeo_core.distillation import PHASES
 from yoeo_core.preprocessing import PUBLISHED
 
 META, SCHEDULE = torch.device("meta"), Schedule()
+CHECKPOINTING = ("no", *WAYS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,9 @@ class Training:
     one_pass: Callable[[int], None]
     repeated: list[nn.Module] = field(default_factory=list)
 
-    def checkpoint(self, way: str | None) -> None:
-        """What ``--gradient-checkpointing`` does, or None without it."""
+    def checkpoint(self, named: str) -> None:
+        """What ``--gradient-checkpointing`` does, in one of its ways or not at all: one of ``CHECKPOINTING``."""
+        way = None if named == "no" else named
         for network in (*self.checkpointed, *self.repeated):
             network.disable_gradient_checkpointing()
         checkpoint_gradients(way, *self.checkpointed)
@@ -125,10 +127,9 @@ class Distilling:
     def training(self) -> Training:
         judges = [self.detector] if self.detector else []
         frozen = [self.teacher, self.encoder.vae, self.distance, *judges]
-        learners, checkpointed, vae = [self.student, self.discriminator], [self.student, self.teacher], self.encoder.vae
-        if self.detector:
-            return Training(learners, frozen, checkpointed, self.one_pass, repeated=[vae])
-        return Training(learners, frozen, [*checkpointed, vae], self.one_pass)
+        checkpointed, repeated = [self.student, self.teacher], []
+        (repeated if self.detector else checkpointed).append(self.encoder.vae)
+        return Training([self.student, self.discriminator], frozen, checkpointed, self.one_pass, repeated)
 
     def one_pass(self, batch: int) -> None:
         with _working_in(self.dtype):

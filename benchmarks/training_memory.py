@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.live_memory import LiveMemory, counted_as_on_a_card, lay_out
-from benchmarks.passes import RUNS, Training
+from benchmarks.passes import CHECKPOINTING, RUNS, Training
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT
-from training.running.checkpointing import WAYS
 from training.running.optimisation import ADAM
 
 GB = 1e9
@@ -70,7 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--base", choices=BASES, nargs="+", default=list(BASES), help="(all)")
     parser.add_argument("--only", choices=RUNS, nargs="+", default=list(RUNS), help="(all)")
     parser.add_argument("--side", type=int, help="of a training picture in px; left out: the base's own")
-    parser.add_argument("--checkpointing", choices=("no", *WAYS), nargs="+", default=["no", *WAYS], help="(all)")
+    parser.add_argument("--checkpointing", choices=CHECKPOINTING, nargs="+", default=CHECKPOINTING, help="(all)")
     return parser.parse_args(argv)
 
 
@@ -83,7 +82,7 @@ def spared(weights: Iterable[Tensor]) -> int:
 
 
 def needs_of(training: Training, ways: Iterable[str], batches: tuple[int, ...] = BATCHES) -> dict[str, Need]:
-    """What a training needs for passes of so many samples, by ways of ``--gradient-checkpointing`` and "no"."""
+    """What a training needs for passes of so many samples, by each of these ``CHECKPOINTING``."""
     with counted_as_on_a_card() as held:
         for network in (*training.learners, *training.frozen):
             lay_out(network)
@@ -98,7 +97,7 @@ def needs_of(training: Training, ways: Iterable[str], batches: tuple[int, ...] =
 
 def passes_of(training: Training, held: LiveMemory, way: str, batches: tuple[int, ...]) -> dict[int, int]:
     """The most that is held in a pass of each size, the gradients of another there already."""
-    training.checkpoint(None if way == "no" else way)
+    training.checkpoint(way)
     passes = {}
     for batch in batches:
         held.most_since()

@@ -36,7 +36,7 @@ def one_step(book: Book, stage: str, batch: int, way: str) -> dict:
     with torch.device(book.setting.device):
         for network in (*made.learners, *made.frozen):
             draw_weights(lay_out(network))
-        made.checkpoint(None if way == "no" else way)
+        made.checkpoint(way)
         moved = [weight for part in made.learners for weight in part.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(moved, lr=1e-6, fused=True)
         made.one_pass(batch)
@@ -70,10 +70,11 @@ def draw_weights(network: nn.Module) -> None:
 
 def counted(book: Book, stage: str) -> dict:
     """GB by the Memory table's count, under the names of what is measured."""
+    from benchmarks.passes import CHECKPOINTING
     from benchmarks.training_memory import needs_of
 
     batches = SMALL_BATCHES if book.setting.small else BATCHES
-    needs = needs_of(made_for(book, stage, torch.device("cpu")), ("no", "full", "selective"), batches)
+    needs = needs_of(made_for(book, stage, torch.device("cpu")), CHECKPOINTING, batches)
     found = {"step, peak GB": needs["no"].step / GB}
     for way, need in needs.items():
         found |= {f"batch of {batch}, checkpointing {way}, GB": held / GB for batch, held in need.passes.items()}
