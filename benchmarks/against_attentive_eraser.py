@@ -21,7 +21,8 @@ from eradiff_core.attention import rectifier
 from eradiff_core.sampler import ddim, path
 from evaluation.attentive_eraser import STEPS, STRENGTH, AttentiveEraser
 from inpainting_core.architecture import ModelConfig
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
+from inpainting_core.protocol import Inputs
 
 PATHS = {"EraDiff": path(), "AttentiveEraser": path(STEPS, STRENGTH)}
 SHOWN = 2  # pictures that are encoded: whole and masked

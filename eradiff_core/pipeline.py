@@ -9,10 +9,10 @@ from eradiff_core.attention import HARD, Softness, check_mode, rectifier
 from eradiff_core.sampler import ddim, mixed_start, path
 from inpainting_core.choosing import Choice, Judge, draw_noise, for_each_draw, mean_of_draws
 from inpainting_core.copying import FINER, copying
-from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid
+from inpainting_core.protocol import Engine, Inputs
 from inpainting_core.shapes import Float
 from inpainting_core.smaller_batches import in_batches_that_fit
 from inpainting_core.texture import match_texture

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
 from inpainting_core.masks import to_tokens
+from inpainting_core.protocol import Inputs
 from inpainting_core.shapes import Bool, Float
 
 STEPS, STRENGTH = 50, 0.8

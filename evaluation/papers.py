@@ -22,7 +22,8 @@ from evaluation.flags import add_set, named_folder, settle_set
 from evaluation.folders import Case, find_cases
 from evaluation.papers_tables import TABLES, Row, Table
 from evaluation.peers import erase_all, unfinished
-from inpainting_core.engine import Engine, load_engine
+from inpainting_core.engine import load_engine
+from inpainting_core.protocol import Engine
 from yoeo_core import pipeline as yoeo
 
 PIPELINES = {"eradiff": eradiff, "yoeo": yoeo}

@@ -32,9 +32,10 @@ from evaluation.saying import say
 from evaluation.scene import Given
 from inpainting_core.built_in import BUILT_IN, NANO_OF
 from inpainting_core.checkpoint import read_checkpoint
-from inpainting_core.engine import Engine, load_engine
+from inpainting_core.engine import load_engine
 from inpainting_core.masks import grow
 from inpainting_core.picture_files import read_picture, write_picture
+from inpainting_core.protocol import Engine
 from yoeo_core import pipeline as yoeo
 
 GROW_PX = 5

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from inpainting_core.choosing import mean_of_draws
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
 from inpainting_core.masks import to_tokens
+from inpainting_core.protocol import Inputs
 from inpainting_core.self_attention import SelfAttention
 from inpainting_core.shapes import Bool, Float
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from inpainting_core.architecture import SDXL_INPAINT, ModelConfig
 from inpainting_core.empty_prompt import Prompt
-from inpainting_core.engine import Inputs
 from inpainting_core.erasing import DTYPES
+from inpainting_core.protocol import Inputs
 
 from .latents import encoded, latents_of
 from .patch import fast_kernel, replace_self_attention, self_attention_blocks, unet_of

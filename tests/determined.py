@@ -19,9 +19,10 @@ from eradiff_core.sampler import ddim
 from eradiff_core.sampler import path as eradiff_path
 from inpainting_core.built_in import NANO_OF
 from inpainting_core.choosing import draw_noise
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
 from inpainting_core.exemplar import complete
 from inpainting_core.masks import to_grid
+from inpainting_core.protocol import Inputs
 from training.erasing.eraser import load_eraser
 from training.erasing.flags import parse_args
 from yoeo_core import pipeline as yoeo

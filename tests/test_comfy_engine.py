@@ -11,8 +11,9 @@ from eradiff_core import pipeline as eradiff
 from eradiff_core.attention import Softness
 from eradiff_core.sampler import ddim
 from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
-from inpainting_core.engine import DiffusersEngine, Engine, Inputs
+from inpainting_core.engine import DiffusersEngine
 from inpainting_core.ldm_keys import unet_layout
+from inpainting_core.protocol import Engine, Inputs
 from yoeo_core import pipeline as yoeo
 
 pytestmark = pytest.mark.usefixtures("in_comfyui")

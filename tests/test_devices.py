@@ -20,9 +20,10 @@ from inpainting_core.checkpoint import Checkpoint
 from inpainting_core.colour import match_colour
 from inpainting_core.crop import Crop, crop_mask, crop_picture, stitch
 from inpainting_core.empty_prompt import Prompt
-from inpainting_core.engine import DiffusersEngine, Inputs, build_unet, build_vae
+from inpainting_core.engine import DiffusersEngine, build_unet, build_vae
 from inpainting_core.latents import masked_picture, unet_input
 from inpainting_core.masks import to_grid, to_tokens
+from inpainting_core.protocol import Inputs
 from yoeo_core.consistency import lcm
 from yoeo_core.consistency import path as lcm_path
 

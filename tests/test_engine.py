@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import scaled_dot_product_attention
 
 from inpainting_core.checkpoint import Checkpoint, write_checkpoint
-from inpainting_core.engine import DiffusersEngine, Inputs, call_unet, load_engine, load_unet
+from inpainting_core.engine import DiffusersEngine, call_unet, load_engine, load_unet
+from inpainting_core.protocol import Inputs
 from inpainting_core.schedule import Schedule, add_noise, denoised_from, target_of
 from inpainting_core.self_attention import token_grid
 

@@ -14,7 +14,8 @@ from evaluation.mechanism import main, parse_args
 from evaluation.mechanism_pictures import heat_map
 from evaluation.watching import WatchedEngine, weights_of_hole
 from inpainting_core.built_in import EXAMPLES
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
+from inpainting_core.protocol import Inputs
 
 HOLE = torch.tensor([i % 3 == 0 for i in range(15)])
 

@@ -11,9 +11,10 @@ from eradiff_core.attention import rectifier
 from eradiff_core.sampler import ddim
 from eradiff_core.sampler import path as eradiff_path
 from inpainting_core.built_in import BUILT_IN, NANO_OF
-from inpainting_core.engine import DiffusersEngine, Inputs, load_engine
+from inpainting_core.engine import DiffusersEngine, load_engine
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid, to_nearest
+from inpainting_core.protocol import Inputs
 from inpainting_core.schedule import Schedule
 from inpainting_core.whole import fill_whole, whole_picture
 from yoeo_core import pipeline as yoeo

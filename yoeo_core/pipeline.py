@@ -5,10 +5,10 @@ from torch import Tensor
 
 from inpainting_core.choosing import Choice, Fill, Judge, draw_noise, for_each_draw, mean_of_draws
 from inpainting_core.copying import FINER, copying
-from inpainting_core.engine import Engine, Inputs
 from inpainting_core.erasing import Erased, erase_holes
 from inpainting_core.latents import masked_picture
 from inpainting_core.masks import to_grid, to_nearest
+from inpainting_core.protocol import Engine, Inputs
 from inpainting_core.shapes import Float
 from inpainting_core.smaller_batches import in_batches_that_fit
 from inpainting_core.texture import match_texture

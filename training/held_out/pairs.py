@@ -8,8 +8,9 @@ from torch import Tensor
 
 from eradiff_core.attention import HARD, Softness, rectifier
 from eradiff_core.sampler import ddim, path
-from inpainting_core.engine import DiffusersEngine, Inputs
+from inpainting_core.engine import DiffusersEngine
 from inpainting_core.latents import masked_picture
+from inpainting_core.protocol import Inputs
 from inpainting_core.shapes import Float
 from training.data.encoding import Encoded
 from training.held_out.few_steps import hole_psnr
