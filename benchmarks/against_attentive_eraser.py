@@ -16,7 +16,8 @@ from torch import Tensor
 
 from benchmarks.interleaved import Ratio, interleaved, ratios
 from benchmarks.random_engine import TINY, random_engine
-from benchmarks.sra_ratio import MODELS, square
+from benchmarks.sra_ratio import MODELS
+from benchmarks.sra_ways import square
 from eradiff_core.attention import rectifier
 from eradiff_core.sampler import ddim, path
 from evaluation.attentive_eraser import STEPS, STRENGTH, AttentiveEraser

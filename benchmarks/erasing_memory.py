@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 from benchmarks.live_memory import counted_as_on_a_card, lay_out
 from benchmarks.plain import PlainUNet, build_vae
 from benchmarks.random_engine import TINY
-from benchmarks.sra_ratio import MODELS, square
+from benchmarks.sra_ratio import MODELS
+from benchmarks.sra_ways import square
 from eradiff_core.attention import rectifier
 from inpainting_core.architecture import ModelConfig
 from inpainting_core.empty_prompt import LENGTH, Prompt

@@ -2,36 +2,32 @@
 
     python -m benchmarks.sra_ratio                                    # every level of SD1.5, SD2 and SDXL
     python -m benchmarks.sra_ratio --only SD1.5 --steps 5             # and a whole step of SD1.5's UNet
+    python -m benchmarks.sra_ratio --only SDXL --layers 5             # a step whose layers attend every way in turn
 
 Holes are squares; all ways of one row are timed in turn.  *hard* is eq. 10, *dense* the same with a mask of all pairs
 of tokens added to the logits; *ragged* is a batch of two with unlike holes, in units of one whose holes are alike.
-Printed are medians with their quartiles.  *least* is what of the multiplications eq. 10 leaves to do: no hard way can
-take less.
+Printed are medians with their quartiles.  Where steps take minutes, a machine's speed drifts from one to the next: with
+--layers all but attention is timed once for all ways.  *least* is what of the multiplications eq. 10 leaves to do: no
+hard way can take less.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.interleaved import Ratio, interleaved, ratios
 from benchmarks.plain import build_unet
+from benchmarks.sra_step import of_a_step, of_layers, step_of
+from benchmarks.sra_ways import SHARES, SIGMA, WAYS, plainly, square, ways_of
 from eradiff_core.attention import rectifier
-from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig, UNetShape
-from inpainting_core.empty_prompt import Prompt
-from inpainting_core.engine import call_unet
-from inpainting_core.masks import to_tokens
-from inpainting_core.self_attention import SelfAttention, self_attention
-from inpainting_core.shapes import Bool, Float
+from inpainting_core.architecture import SD2_INPAINT, SD15_INPAINT, SDXL_INPAINT, ModelConfig
+from inpainting_core.self_attention import SelfAttention
 
 MODELS = {"SD1.5": SD15_INPAINT, "SD2": SD2_INPAINT, "SDXL": SDXL_INPAINT}
-SHARES = (0.05, 0.15, 0.30)
-SIGMA = torch.ones(1)
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS), help="(all)")
     parser.add_argument("--side", type=int, help="of the picture in px; left out: the model's own")
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=SHARES, help="of the picture in the hole (%(default)s)"
+    )
+    parser.add_argument("--ways", choices=WAYS, nargs="+", default=WAYS, help="beside plain attention (%(default)s)")
     parser.add_argument("--heads", type=int, default=99, help="of each level, at most (%(default)s)")
     parser.add_argument("--turns", type=int, default=9, help="of each way (%(default)s)")
     parser.add_argument("--steps", type=int, default=0, help="turns of a whole UNet's step (%(default)s)")
+    parser.add_argument("--layers", type=int, default=0, help="turns of a step, each layer every way (%(default)s)")
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="(%(default)s)")
     return parser.parse_args(argv)
@@ -67,41 +68,6 @@ def levels_of(config: ModelConfig, side: int) -> list[Level]:
     return found
 
 
-def square(share: float, side: int, offset: int = 0) -> Float[Tensor, "1 1 {side} {side}"]:
-    """A square hole of about this share of a grid, a quarter from its corner at most."""
-    mask, long = torch.zeros(1, 1, side, side), round(share**0.5 * side)
-    start = min(side // 4 + offset, side - long)
-    mask[..., start : start + long, start : start + long] = 1
-    return mask
-
-
-def dense(mask: Float[Tensor, "b 1 h w"]) -> SelfAttention:
-    """Eq. 10 by a mask of all pairs, made once for each grid."""
-
-    @lru_cache(16)
-    def pairs(height: int, width: int, batch: int, device: torch.device) -> Bool[Tensor, "b 1 n n"]:
-        hole = to_tokens(mask, height, width).to(device).repeat(batch // len(mask), 1)
-        return ~(hole[:, None, :, None] & hole[:, None, None, :])
-
-    def attention(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, sigma: Tensor) -> Tensor:
-        return scaled_dot_product_attention(q, k, v, pairs(height, width, len(q), q.device))
-
-    return attention
-
-
-def plainly(q: Tensor, k: Tensor, v: Tensor, height: int, width: int, sigma: Tensor) -> Tensor:
-    return scaled_dot_product_attention(q, k, v)
-
-
-def ways_of(mask: Float[Tensor, "b 1 h w"]) -> dict[str, SelfAttention]:
-    return {
-        "off": plainly,
-        "hard": rectifier(mask, "rectified"),
-        "strict": rectifier(mask, "strict"),
-        "dense": dense(mask),
-    }
-
-
 def of_a_level(level: Level, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
     """Each way in units of plain attention; ragged in units of a uniform batch."""
     device, n = args.device, level.side**2
@@ -116,34 +82,9 @@ def of_a_level(level: Level, share: float, args: argparse.Namespace) -> dict[str
 
     one = square(share, level.side)
     unlike = torch.cat([one, square(share, level.side, offset=max(1, level.side // 8))])
-    found = timed(ways_of(one), [x[:1] for x in qkv], "off")
+    found = timed(ways_of(one, args.ways), [x[:1] for x in qkv], "off")
     batches = {"uniform": rectifier(one, "rectified"), "ragged": rectifier(unlike, "rectified")}
     return found | {"ragged": timed(batches, qkv, "uniform")["ragged"]}
-
-
-@torch.no_grad()
-def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
-    """A whole UNet's step each way, in units of one with plain attention."""
-    step = step_of(step_unet(config.unet, args.device, getattr(torch, args.dtype)), config.unet, side)
-    ways = ways_of(square(share, side // 8))
-    return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
-
-
-def step_of(unet: torch.nn.Module, shape: UNetShape, side: int) -> Callable[[SelfAttention], Callable[[], Tensor]]:
-    """One call of a UNet with random input, by how it attends to itself."""
-    weight = next(unet.parameters())
-    pooled = shape.pooled_dim and weight.new_empty(1, shape.pooled_dim).normal_()
-    prompt = Prompt(weight.new_empty(1, 77, shape.context_dim).normal_(), pooled)
-    fed, t = weight.new_empty(1, 9, side // 8, side // 8).normal_(), torch.tensor([500], device=weight.device)
-
-    def step(attention: SelfAttention) -> Callable[[], Tensor]:
-        def one() -> Tensor:
-            with self_attention(unet, attention, fed.shape[-2:], SIGMA):
-                return call_unet(unet, fed, t, prompt)
-
-        return one
-
-    return step
 
 
 @torch.no_grad()
@@ -157,24 +98,23 @@ def attending(config: ModelConfig, side: int) -> float:
     return compared / counted.get_total_flops()
 
 
-@lru_cache(1)
-def step_unet(shape: UNetShape, device: torch.device | str, dtype: torch.dtype) -> torch.nn.Module:
-    with torch.device(device):
-        return build_unet(shape).to(dtype).eval().requires_grad_(False)
-
-
 def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio | str]]]:
     for name in args.only:
         config = MODELS[name]
         side = args.side or config.resolution
-        compared = attending(config, side) if args.steps else 0
-        for share in SHARES:
+        compared = attending(config, side) if args.steps or args.layers else 0
+        for share in args.shares:
             for level in levels_of(config, side):
                 place = f"{name} | {level.side} x {level.side}, {level.heads} x {level.width}, {level.layers} layers"
                 yield f"{place} | {share:.0%}", of_a_level(level, share, args) | {"least": f"{1 - share**2:.3f}"}
+            least = {"least": f"{1 - compared * share**2:.3f}"}
             if args.steps:
-                least = {"least": f"{1 - compared * share**2:.3f}"}
                 yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args) | least
+            if args.layers:
+                yield (
+                    f"{name} | a step's layers at {side} px | {share:.0%}",
+                    of_layers(config, side, share, args) | least,
+                )
 
 
 def main(args: argparse.Namespace) -> None:

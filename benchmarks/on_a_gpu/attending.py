@@ -4,9 +4,12 @@ import argparse
 
 import torch
 
+from benchmarks.interleaved import Ratio
 from benchmarks.on_a_gpu.book import Book
 from benchmarks.on_a_gpu.networks import config_of
-from benchmarks.sra_ratio import SHARES, Level, Ratio, levels_of, of_a_level, of_a_step
+from benchmarks.sra_ratio import Level, levels_of, of_a_level
+from benchmarks.sra_step import of_a_step
+from benchmarks.sra_ways import SHARES, WAYS
 
 SIDES, SMALL_SIDES = (512, 1024), (64, 128)  # px
 TURNS, SMALL_TURNS = 15, 2
@@ -17,7 +20,7 @@ def attending(book: Book) -> None:
     small, device = book.setting.small, book.setting.device
     sides, turns = (SMALL_SIDES, SMALL_TURNS) if small else (SIDES, TURNS)
     dtype = str(book.setting.dtypes[0]).removeprefix("torch.")
-    args = argparse.Namespace(device=device, dtype=dtype, turns=turns, steps=turns, heads=99)
+    args = argparse.Namespace(device=device, dtype=dtype, turns=turns, steps=turns, heads=99, ways=WAYS)
     config = config_of(book.setting)
     for side in sides:
         for share in SHARES[-1:] if small else SHARES:
