@@ -26,6 +26,7 @@ from training.erasing.flags import check, parse_args, settings_of
 from training.erasing.originals import check_out, refuse_originals
 from training.erasing.pairs import Pair, find_pairs, serving_several
 from training.erasing.table import ERASED, FAILED, Table
+from training.running.precision import told_of_half
 
 INTERRUPTED = 130  # as a shell has it
 
@@ -43,6 +44,8 @@ def main(args: argparse.Namespace) -> int:
         # 2. the weights, where there is something to erase
         work = [pair for pair in pairs if args.again or not table.is_done(pair)]
         eraser = load_eraser(args) if any(pair.mask for pair in work) else None
+        if eraser and args.dtype != "float32":
+            tell_if_slow(args)
     except (ValueError, OSError, torch.cuda.OutOfMemoryError) as err:
         say(f"training.erase: {err}")
         return 2
@@ -76,6 +79,12 @@ def tell_before(pairs: list[Pair], others: Counter[str], masks: Path) -> None:
         say(f"{mask} serves {len(names)} pictures: {some(names)}")
     if others:
         say(f"not taken for pictures: {', '.join(f'{n} {what}' for what, n in sorted(others.items()))}")
+
+
+def tell_if_slow(args: argparse.Namespace) -> None:
+    """That a dtype is emulated here."""
+    if told := told_of_half(args.device, getattr(torch, args.dtype), "--dtype float32"):
+        say(told)
 
 
 def some(names: list[str], most: int = 5) -> str:

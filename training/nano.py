@@ -4,10 +4,10 @@
     python -m training.nano --images photos --out runs/small --size small                       # for one GPU
     python -m training.nano --images photos --out runs/smoke --share 0.001                      # a few steps of each
 
-It starts from the nano's ordinary inpainting base and takes about two hours on one core.  ``--size small`` is wider
-(11 M weights), works at 256 px, and trains its own base first, with the nano's autoencoder.  Started again with the
-same ``--out``, it goes on where it was.  Another ``--seed`` makes another nano: how far two of them lie apart is what
-chance is worth.
+It starts from the nano's ordinary inpainting base and takes about two hours on one core that computes in bf16; for one
+that does not, which the first lines say, there is ``--mixed-precision no``.  ``--size small`` is wider (11 M weights),
+works at 256 px, and trains its own base first, with the nano's autoencoder.  Started again with the same ``--out``, it
+goes on where it was.  Another ``--seed`` makes another nano: how far two of them lie apart is what chance is worth.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from training import train_yoeo_stage1, train_yoeo_stage2, train_yoeo_stage3
 from training.data.flag_values import above_zero, natural, positive
 from training.data.recipe import NANO_FLAGS
 
-COMMON = f"{NANO_FLAGS} --mixed-precision bf16 --lr-schedule cosine"
+COMMON = f"{NANO_FLAGS} --lr-schedule cosine"
 DISTILLED = f"{COMMON} --batch-size 8 --perceptual stlpips_alex --truth 0.5 --lr 3e-4 --warmup 10 --ema 0.99"
 DISTILLED += " --save-every 100"
 INPAINTING = f"{COMMON} --batch-size 16 --gradient-accumulation 1 --clip 1 --hole-weight 7 --timestep-power 0.6"
@@ -50,6 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--resolution", type=positive, help="side of a training picture in px; left out: as the size has it"
     )
     parser.add_argument("--share", type=above_zero, default=1.0, help="of the recipe's steps and samples (%(default)s)")
+    parser.add_argument("--mixed-precision", choices=["bf16", "no"], default="bf16", help="(%(default)s)")
     parser.add_argument("--seed", type=natural, default=0, help="the runs' own seeds start at ten times this one")
     parser.add_argument("--workers", type=natural, help="processes that prepare pictures; left out: by the cores")
     return parser.parse_args(argv)
@@ -80,7 +81,8 @@ def main(args: argparse.Namespace) -> None:
         data += ["--validation", args.validation] if args.validation else []
         random = ["--seed", str(10 * args.seed + list(BASE | RECIPE).index(stage))]
         random += [] if args.workers is None else ["--workers", str(args.workers)]
-        argv = [*start_of(stage, out, args.size), *data, *counts, *flags.split(), *random]
+        precision = ["--mixed-precision", args.mixed_precision]
+        argv = [*start_of(stage, out, args.size), *data, *counts, *flags.split(), *precision, *random]
         script.main(script.parse_args(argv))
         print(f"{stage}: {(perf_counter() - started) / 60:.1f} minutes in this run", flush=True)
     held_out = json.loads((out / "stage3" / "held_out.json").read_text())

@@ -16,6 +16,7 @@ from inpainting_core.shapes import Float
 from training.data.flag_values import above_zero, decay, natural, not_negative
 from training.running.checkpointing import WAYS
 from training.running.flags import add_batch_flags, add_folder_flags
+from training.running.precision import told_of_half
 
 # Of every Adam here.  Its eps lies below any gradient, for under torch's 1e-8 those of a mean over a latent are lost:
 # on the nano at EraDiff's 3e-6 half of the weights moved less than half as far as Adam means them to.  It works in one
@@ -66,10 +67,21 @@ def accelerator_of(args: argparse.Namespace) -> Accelerator:
     )
     refuse_sharded(accelerator.distributed_type)
     refuse_missing_adam(args)
+    say_what_half_is_worth(accelerator)
     if args.global_batch:
         args.gradient_accumulation = passes_of(args.global_batch, args.batch_size, accelerator.num_processes)
     accelerator.gradient_accumulation_steps = args.gradient_accumulation
     return accelerator
+
+
+def say_what_half_is_worth(accelerator: Accelerator) -> None:
+    """That bf16 is emulated here, or that accelerate leaves fp16 out, as it does without a card."""
+    device, precision = accelerator.device, accelerator.mixed_precision
+    told = told_of_half(device, torch.bfloat16, "--mixed-precision no") if precision == "bf16" else ""
+    if precision == "fp16" and not accelerator.native_amp:
+        told = f"fp16 is for cards: on this {device.type} the run works in float32."
+    if told:
+        accelerator.print(told)
 
 
 def refuse_sharded(kind: DistributedType) -> None:
