@@ -74,7 +74,7 @@ def test_yoeos_scores_know_the_truth_and_see_what_stands_in_the_hole(tmp_path):
     with Image.open(ASSETS / "pictures" / "wren.jpg") as photo:
         photo.save(tmp_path / "wren.png")
     folder = str(tmp_path)
-    args = yoeo_ablation.parse_args(["--images", folder, "--validation", folder, "--out", folder, "--pictures", "4"])
+    args = yoeo_ablation.parse_args(["--images", folder, "--validation", folder, "--out", folder, "--pictures", "2"])
     bench = yoeo_ablation.Bench(args, load_networks(args.teacher, vae=None))
     truth = bench.score(lambda encoded, generator: encoded["latent"], seed=0)
     grey = bench.score(lambda encoded, generator: torch.zeros_like(encoded["latent"]), seed=0)
