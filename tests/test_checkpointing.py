@@ -1,5 +1,6 @@
 """What is not kept for a gradient changes no bit of it; ``selective`` does nothing costly a second time."""
 
+import importlib
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,7 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from inpainting_core.empty_prompt import Prompt
 from inpainting_core.engine import build_unet, build_vae, call_unet
+from training import train_eradiff
+from training.running import checkpointing
 from training.running.checkpointing import COSTLY, WAYS, able_to_repeat, checkpoint_gradients
+from training.running.optimisation import accelerator_of
 
 
 class Done(TorchDispatchMode):
@@ -72,3 +76,16 @@ def test_several_gradients_of_one_pass_need_all_of_it_again():
         else:
             with pytest.raises(RuntimeError, match="extra time"):
                 torch.autograd.grad(picture.sum(), latent)
+
+
+def test_an_old_torch_trains_and_is_refused_the_selective_way(monkeypatch):
+    """Torch before 2.5 has no such thing; whoever does not ask for it need not have it."""
+    monkeypatch.delattr(torch.utils.checkpoint, "CheckpointPolicy")
+    monkeypatch.delattr(torch.utils.checkpoint, "create_selective_checkpoint_contexts")
+    importlib.reload(checkpointing)
+    for way in (None, "full"):
+        checkpointing.refuse_missing_way(way)
+    with pytest.raises(ValueError, match="selective needs torch 2.5 or newer, got "):
+        accelerator_of(
+            train_eradiff.parse_args("--base b --images i --out o --gradient-checkpointing selective".split())
+        )

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from diffusers import ModelMixin
 from torch import Tensor, nn
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+from torch.utils import checkpoint as torch_checkpoint
 
 WAYS = ("full", "selective")
 aten = torch.ops.aten
@@ -36,6 +36,14 @@ def checkpoint_gradients(way: str | None, *networks: ModelMixin) -> None:
             network.enable_gradient_checkpointing(selectively)
 
 
+def refuse_missing_way(way: str | None) -> None:
+    """Raise ValueError for a way that the installed torch has not, before weights are read for it."""
+    if way == "selective" and not hasattr(torch_checkpoint, "CheckpointPolicy"):
+        raise ValueError(
+            f"--gradient-checkpointing selective needs torch 2.5 or newer, got {torch.__version__}: leave the word out."
+        )
+
+
 def able_to_repeat(way: str | None) -> str | None:
     """For a network that several gradients of one pass go through: torch lets them do that once under ``selective``."""
     return way and "full"
@@ -43,11 +51,11 @@ def able_to_repeat(way: str | None) -> str | None:
 
 def selectively(block: nn.Module, *inputs: Tensor) -> Tensor:
     """A block's output; for its gradient all but the costly operations are done again."""
-    return checkpoint(
-        block, *inputs, use_reentrant=False, context_fn=partial(create_selective_checkpoint_contexts, keep)
-    )
+    contexts = partial(torch_checkpoint.create_selective_checkpoint_contexts, keep)
+    return torch_checkpoint.checkpoint(block, *inputs, use_reentrant=False, context_fn=contexts)
 
 
-def keep(context: object, operation: object, *args: object, **kwargs: object) -> CheckpointPolicy:
-    """Whether what this operation gave is kept."""
-    return CheckpointPolicy.MUST_SAVE if operation in COSTLY else CheckpointPolicy.PREFER_RECOMPUTE
+def keep(context: object, operation: object, *args: object, **kwargs: object) -> object:
+    """Torch's word for whether what this operation gave is kept."""
+    policy = torch_checkpoint.CheckpointPolicy
+    return policy.MUST_SAVE if operation in COSTLY else policy.PREFER_RECOMPUTE

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from inpainting_core.checkpoint import DTYPES
 from inpainting_core.shapes import Float
 from training.data.flag_values import above_zero, decay, natural, not_negative
-from training.running.checkpointing import WAYS
+from training.running.checkpointing import WAYS, refuse_missing_way
 from training.running.flags import add_batch_flags, add_folder_flags
 from training.running.precision import told_of_half
 
@@ -67,6 +67,7 @@ def accelerator_of(args: argparse.Namespace) -> Accelerator:
     )
     refuse_sharded(accelerator.distributed_type)
     refuse_missing_adam(args)
+    refuse_missing_way(vars(args).get("gradient_checkpointing"))
     say_what_half_is_worth(accelerator)
     if args.global_batch:
         args.gradient_accumulation = passes_of(args.global_batch, args.batch_size, accelerator.num_processes)
