@@ -111,13 +111,17 @@ def held_by_one(args: argparse.Namespace) -> tuple[float, float]:
     return whole / size, (whole - small) / size
 
 
-def added(seconds: dict[str, list[float]], way: str, times: int) -> tuple[float, Ratio, Ratio]:
-    """Seconds beyond so many pictures of 512 px, and the ratio to these: whole, and less the networks' calls."""
+def added(seconds: dict[str, list[float]], way: str, times: int) -> tuple[float, Ratio, Ratio | str]:
+    """Seconds beyond so many pictures of 512 px, and the ratio to these: whole, and less the networks' calls.
+
+    Where the networks' own scatter is larger than all that is done around them, there is no second ratio.
+    """
     small, bare_ones = seconds["512 px"], seconds["bare"]
-    around = [[one - times * net for one, net in zip(seconds[way], bare_ones, strict=True)]]
-    around += [[times * max(one - net, 1e-3) for one, net in zip(small, bare_ones, strict=True)]]
+    around = [one - times * net for one, net in zip(seconds[way], bare_ones, strict=True)]
+    beside = [times * (one - net) for one, net in zip(small, bare_ones, strict=True)]
     extra = median(one - times * other for one, other in zip(seconds[way], small, strict=True))
-    return extra, Ratio.of(seconds[way], [times * one for one in small]), Ratio.of(*around)
+    without = Ratio.of(around, beside) if min(around + beside) > 0 else "lost in the scatter"
+    return extra, Ratio.of(seconds[way], [times * one for one in small]), without
 
 
 @torch.inference_mode()

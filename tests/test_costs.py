@@ -64,3 +64,5 @@ def test_what_a_large_picture_adds_is_beyond_as_many_small_ones_and_their_networ
     seconds = {"bare": [1.0, 1.0], "512 px": [1.5, 1.5], "ten": [16.0, 18.0]}
     extra, whole, around = added(seconds, "ten", 10)
     assert (extra, whole.median, around.median) == (2.0, 17 / 15, 1.4)
+    noisy = {"bare": [1.0, 1.6], "512 px": [1.5, 1.5], "ten": [16.0, 18.0]}
+    assert added(noisy, "ten", 10)[2] == "lost in the scatter"
