@@ -65,6 +65,7 @@ def sam_masks(
         found = everything(
             Image.fromarray(pixels),
             points_per_crop=points,
+            points_per_batch=points,  # before transformers 5 the last batch is missed unless it is full
             pred_iou_thresh=least_iou,
             stability_score_thresh=least_stability,
         )["masks"]
