@@ -10,7 +10,6 @@ from training import train_eradiff
 from training.running import precision
 from training.running.precision import slowdown, told_of_half
 
-CPU = torch.device("cpu")
 SMALL = "--objects drawn --resolution 32 --workers 0 --steps 1 --batch-size 2"
 
 
@@ -22,7 +21,7 @@ def slow(request, monkeypatch) -> bool:
 
 
 def test_fp32_takes_as_long_as_fp32():
-    assert 0.3 < slowdown(CPU, torch.float32) < 3
+    assert 0.3 < slowdown(torch.float32) < 3
     assert told_of_half("cpu", torch.float32, "another") == ""
 
 
@@ -30,7 +29,10 @@ def test_what_is_said_names_the_dtype_the_device_and_what_to_do(slow):
     told = told_of_half("cpu", torch.bfloat16, "--dtype float32")
     assert (told != "") is slow
     if slow:
-        assert told.startswith("bfloat16 takes ") and told.endswith(" on this cpu: --dtype float32 is quicker here.")
+        assert told.startswith("a convolution takes ") and told.endswith(
+            " times as long in bfloat16 as in float32 on this cpu: --dtype float32 is quicker here."
+        )
+    assert told_of_half("cuda:0", torch.bfloat16, "--dtype float32") == "", "no card was there to try it on"
 
 
 @pytest.mark.parametrize("asked", ["bf16", "fp16", "no"])

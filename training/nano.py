@@ -50,7 +50,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--resolution", type=positive, help="side of a training picture in px; left out: as the size has it"
     )
     parser.add_argument("--share", type=above_zero, default=1.0, help="of the recipe's steps and samples (%(default)s)")
-    parser.add_argument("--mixed-precision", choices=["bf16", "no"], default="bf16", help="(%(default)s)")
+    parser.add_argument(
+        "--mixed-precision", choices=["bf16", "no"], default="bf16", help="no: where bf16 is slow (%(default)s)"
+    )
     parser.add_argument("--seed", type=natural, default=0, help="the runs' own seeds start at ten times this one")
     parser.add_argument("--workers", type=natural, help="processes that prepare pictures; left out: by the cores")
     return parser.parse_args(argv)
@@ -78,11 +80,11 @@ def main(args: argparse.Namespace) -> None:
         counts += ["--cache-latents", str(max(16, round(args.share * pool))), "--pool", str(where)]
         counts += ["--pool-seed", str(10 * args.seed + 1)]
         data = ["--images", args.images, "--out", str(out / stage), "--resolution", str(resolution)]
+        data += ["--mixed-precision", args.mixed_precision]
         data += ["--validation", args.validation] if args.validation else []
         random = ["--seed", str(10 * args.seed + list(BASE | RECIPE).index(stage))]
         random += [] if args.workers is None else ["--workers", str(args.workers)]
-        precision = ["--mixed-precision", args.mixed_precision]
-        argv = [*start_of(stage, out, args.size), *data, *counts, *flags.split(), *precision, *random]
+        argv = [*start_of(stage, out, args.size), *data, *counts, *flags.split(), *random]
         script.main(script.parse_args(argv))
         print(f"{stage}: {(perf_counter() - started) / 60:.1f} minutes in this run", flush=True)
     held_out = json.loads((out / "stage3" / "held_out.json").read_text())

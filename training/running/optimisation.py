@@ -76,10 +76,11 @@ def accelerator_of(args: argparse.Namespace) -> Accelerator:
 
 
 def say_what_half_is_worth(accelerator: Accelerator) -> None:
-    """That bf16 is emulated here, or that accelerate leaves fp16 out, as it does without a card."""
-    device, precision = accelerator.device, accelerator.mixed_precision
-    told = told_of_half(device, torch.bfloat16, "--mixed-precision no") if precision == "bf16" else ""
-    if precision == "fp16" and not accelerator.native_amp:
+    """That bf16 is emulated here, or that accelerate leaves fp16 out, as it does without a card; the first process."""
+    device, precision, told = accelerator.device, accelerator.mixed_precision, ""
+    if precision == "bf16" and accelerator.is_main_process:
+        told = told_of_half(device, torch.bfloat16, "--mixed-precision no")
+    elif precision == "fp16" and not accelerator.native_amp:
         told = f"fp16 is for cards: on this {device.type} the run works in float32."
     if told:
         accelerator.print(told)
