@@ -108,13 +108,11 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Ratio | str]
                 place = f"{name} | {level.side} x {level.side}, {level.heads} x {level.width}, {level.layers} layers"
                 yield f"{place} | {share:.0%}", of_a_level(level, share, args) | {"least": f"{1 - share**2:.3f}"}
             least = {"least": f"{1 - compared * share**2:.3f}"}
+            at = f"at {side} px | {share:.0%}"
             if args.steps:
-                yield f"{name} | a step at {side} px | {share:.0%}", of_a_step(config, side, share, args) | least
+                yield f"{name} | a step {at}", of_a_step(config, side, share, args) | least
             if args.layers:
-                yield (
-                    f"{name} | a step's layers at {side} px | {share:.0%}",
-                    of_layers(config, side, share, args) | least,
-                )
+                yield f"{name} | a step's layers {at}", of_layers(config, side, share, args) | least
 
 
 def main(args: argparse.Namespace) -> None:

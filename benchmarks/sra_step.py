@@ -22,21 +22,26 @@ Step = Callable[[SelfAttention], Callable[[], Tensor]]  # one call of a UNet, by
 @torch.no_grad()
 def of_a_step(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
     """A whole UNet's step each way, in units of one with plain attention."""
-    step = step_of(step_unet(config.unet, args.device, getattr(torch, args.dtype)), config.unet, side)
-    ways = ways_of(square(share, side // 8), args.ways)
+    step, ways = _asked_for(config, side, share, args)
     return ratios(interleaved({name: step(way) for name, way in ways.items()}, args.steps, args.device), "off")
 
 
 @torch.no_grad()
 def of_layers(config: ModelConfig, side: int, share: float, args: argparse.Namespace) -> dict[str, Ratio]:
     """A whole UNet's step each way, in units of one with plain attention, of steps that attend every way in turn."""
-    step = step_of(step_unet(config.unet, args.device, getattr(torch, args.dtype)), config.unet, side)
-    ways, seconds = ways_of(square(share, side // 8), args.ways), []
+    (step, ways), seconds = _asked_for(config, side, share, args), []
     for _ in range(1 + args.layers):  # the first warms up
         whole, spent = attending_every_way(step, ways, args.device)
         rest = whole - sum(spent.values())
         seconds.append({name: rest + own for name, own in spent.items()})
     return ratios({name: [turn[name] for turn in seconds[1:]] for name in ways}, "off")
+
+
+def _asked_for(
+    config: ModelConfig, side: int, share: float, args: argparse.Namespace
+) -> tuple[Step, dict[str, SelfAttention]]:
+    unet = step_unet(config.unet, args.device, getattr(torch, args.dtype))
+    return step_of(unet, config.unet, side), ways_of(square(share, side // 8), args.ways)
 
 
 def attending_every_way(
